@@ -1,0 +1,206 @@
+"""Every command-line option, described once: the parsers, config.json, --resume and the README's
+table all read OPTIONS. Imports nothing heavy, so that `--help` answers at once."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hebbian_weights_update import RULES
+from policies import INITIALISATIONS
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option. `check` pairs a test of a given value with the words for what it allows."""
+
+    name: str
+    default: Any
+    meaning: str
+    type: Callable = str
+    choices: tuple | None = None
+    check: tuple[Callable[[Any], bool], str] | None = None
+    nargs: str | None = None
+    source: str = "ours"  # where the option comes from; `reference` keeps names and defaults
+
+    @property
+    def is_flag(self) -> bool:
+        return self.type is bool
+
+
+POSITIVE = (lambda value: value > 0, "a number above 0")
+AT_LEAST_1 = (lambda value: value >= 1, "a whole number from 1 on")
+NOT_NEGATIVE = (lambda value: value >= 0, "a number from 0 on")
+UNIT = (lambda value: 0 < value <= 1, "a number above 0 and up to 1")
+PAIRS = (lambda value: value >= 2 and value % 2 == 0, "an even whole number from 2 on (pairs)")
+THREADS = (lambda value: value == -1 or value >= 1, "-1 (every core) or a whole number from 1 on")
+
+ENVIRONMENT = Option(
+    "environment",
+    "CarRacing-v0",
+    "id of a gymnasium, gym or pyBullet environment, or module:Id-v0",
+    source="reference",
+)
+HEBB_RULE = Option(
+    "hebb_rule",
+    "ABCD_lr",
+    "the plasticity rule; static evolves the weights themselves",
+    choices=tuple(RULES),
+    source="reference",
+)
+INIT_WEIGHTS = Option(
+    "init_weights",
+    "uni",
+    "how the dense weights begin each lifetime; coevolve evolves them",
+    choices=tuple(INITIALISATIONS),
+    source="reference",
+)
+THREADS_OPTION = Option(
+    "threads",
+    -1,
+    "worker processes; -1 takes every core that this process may use",
+    int,
+    check=THREADS,
+    source="reference",
+)
+MAX_STEPS = Option(
+    "max_steps",
+    None,
+    "limit of steps in a lifetime (10000 where the environment has none of its own)",
+    int,
+    check=AT_LEAST_1,
+)
+SEED = Option(
+    "seed",
+    None,
+    "fixes every random number of the run; drawn and printed when absent",
+    int,
+    check=NOT_NEGATIVE,
+)
+
+TRAINING = (
+    ENVIRONMENT,
+    HEBB_RULE,
+    Option("popsize", 200, "individuals per generation (P)", int, check=PAIRS, source="reference"),
+    Option(
+        "lr",
+        0.2,
+        "learning rate of the evolution strategy",
+        float,
+        check=POSITIVE,
+        source="reference",
+    ),
+    Option(
+        "decay",
+        0.995,
+        "factor on the learning rate after each generation",
+        float,
+        check=UNIT,
+        source="reference",
+    ),
+    Option(
+        "sigma",
+        0.1,
+        "standard deviation of the perturbations",
+        float,
+        check=POSITIVE,
+        source="reference",
+    ),
+    INIT_WEIGHTS,
+    Option(
+        "print_every",
+        1,
+        "generations between two saved and printed ones",
+        int,
+        check=AT_LEAST_1,
+        source="reference",
+    ),
+    Option(
+        "generations",
+        300,
+        "how many generations to evolve",
+        int,
+        check=AT_LEAST_1,
+        source="reference",
+    ),
+    THREADS_OPTION,
+    Option("folder", "heb_coeffs", "where the folder of the run is made", source="reference"),
+    Option(
+        "distribution",
+        "normal",
+        "of the first coefficients: normal N(0, 1) or uniform U(-1, 1)",
+        choices=("normal", "uniform"),
+        source="reference",
+    ),
+    SEED,
+    MAX_STEPS,
+)
+
+EVALUATION = (
+    Option("run", None, "run folder to replay; needs no other option"),
+    Option("which", "best", "generation to replay with --run: best, last or its number"),
+    Option("environment", None, ENVIRONMENT.meaning, source="reference"),
+    Option("hebb_rule", None, HEBB_RULE.meaning, choices=HEBB_RULE.choices, source="reference"),
+    Option(
+        "init_weights", None, INIT_WEIGHTS.meaning, choices=INIT_WEIGHTS.choices, source="reference"
+    ),
+    Option(
+        "path_hebb",
+        None,
+        "the .dat of the coefficients (static: of the weights)",
+        source="reference",
+    ),
+    Option(
+        "path_coev",
+        None,
+        "the .dat of the CNN parameters or co-evolved weights",
+        source="reference",
+    ),
+    Option("episodes", 100, "lifetimes to live", int, check=AT_LEAST_1),
+    Option("seed", 0, "of the first episode; the next ones count on", int, check=NOT_NEGATIVE),
+    THREADS_OPTION,
+    MAX_STEPS,
+    Option("render", False, "watch the episodes in a window (one process)", bool),
+    Option("json", None, "file for each episode's seed, fitness and steps"),
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors of one line and exit status 2."""
+
+    def error(self, message: str):
+        fail(message, self.prog)
+
+
+def fail(message: str, program: str | None = None):
+    """Print one line for a person and leave with exit status 2."""
+    line = " ".join(str(message).split())
+    print(f"{program or sys.argv[0].rsplit('/', 1)[-1]}: error: {line}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def parser(options: tuple[Option, ...], description: str) -> Parser:
+    """The command line of these options. Absent ones are left out of the namespace, so that
+    a given option can be told from a default; `complete` adds the defaults."""
+    result = Parser(description=description, allow_abbrev=False)
+    for option in options:
+        default = "" if option.default in (None, False) else f" (default: {option.default})"
+        kind = (
+            {"action": "store_true"}
+            if option.is_flag
+            else {"type": option.type, "choices": option.choices, "nargs": option.nargs}
+        )
+        result.add_argument(
+            f"--{option.name}", default=argparse.SUPPRESS, help=option.meaning + default, **kind
+        )
+    return result
+
+
+def complete(options: tuple[Option, ...], given: dict) -> dict:
+    """Defaults for what was not given; ValueError where a value is outside its range."""
+    for option in options:
+        value = given.get(option.name)
+        if value is not None and option.check and not option.check[0](value):
+            raise ValueError(f"--{option.name} {value}: must be {option.check[1]}")
+    return {option.name: option.default for option in options} | given

@@ -1,0 +1,62 @@
+"""What a person watching a run sees: a bar over the lifetimes, and a line per generation."""
+
+import sys
+import time
+
+COLUMNS = (  # title, width, format, key of the row: 58 characters in all
+    ("gen", 4, "d", "generation"),
+    ("mean", 9, ".2f", "mean"),
+    ("best", 9, ".2f", "best"),
+    ("std", 8, ".2f", "std"),
+    ("steps/s", 8, ".0f", "steps_per_second"),
+    ("s", 6, ".1f", "seconds"),
+    ("σ", 6, ".3f", "sigma"),
+    ("lr", 7, ".4f", "lr"),
+)
+
+
+class Screen:
+    """Plain lines; with a terminal, a progress bar below them."""
+
+    def __init__(self, generations: int, popsize: int):
+        self.generations, self.popsize = generations, popsize
+        self.bar, self.seconds = None, 0.0
+        self._titled = False
+
+    def arrived(self, generation: int) -> None:
+        """One more lifetime of this generation has ended."""
+        if not sys.stderr.isatty():
+            return
+        if self.bar is None:
+            import tqdm
+
+            self.bar = tqdm.tqdm(
+                total=self.popsize, leave=False, dynamic_ncols=True, mininterval=0.2,
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}",
+            )  # fmt: skip
+        self.bar.set_description_str(f"generation {generation + 1}", refresh=False)
+        if self.seconds:
+            left = (self.generations - generation) * self.seconds
+            self.bar.set_postfix_str(
+                f"left {time.strftime('%H:%M:%S', time.gmtime(left))}"
+                if left < 86400
+                else f"left {left / 86400:.1f} days",
+                refresh=False,
+            )
+        self.bar.update()
+
+    def generation(self, row: dict, shown: bool = True) -> None:
+        """Print the line of a generation that has ended."""
+        self.seconds = row["seconds"]
+        self.clear()
+        if not shown:
+            return
+        if not self._titled:
+            print("".join(f"{title:>{width}}" for title, width, _, _ in COLUMNS))
+            self._titled = True
+        print("".join(f"{row[key]:>{width}{form}}" for _, width, form, key in COLUMNS), flush=True)
+
+    def clear(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

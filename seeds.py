@@ -1,0 +1,39 @@
+"""Every random number of a run is a function of (seed, generation, pair, member, purpose).
+
+Nothing is drawn from a global generator, so a run does not depend on how many workers live its
+lifetimes, in which order they end, or how often it was stopped and resumed.
+"""
+
+import numpy as np
+
+START, NOISE, LIFETIME, WEIGHTS, WORLD, HELD_OUT = range(6)  # the purposes
+
+
+def stream(seed: int, *key: int) -> np.random.Generator:
+    """The generator of one purpose; equal arguments give equal numbers."""
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+def integer(seed: int, *key: int) -> int:
+    """A 31-bit integer, which every environment accepts as its seed."""
+    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1)[0] >> 1)
+
+
+def noise(seed: int, generation: int, pair: int, n: int) -> np.ndarray:
+    """ε ~ N(0, I), (n,) float32: the direction that both members of a pair share."""
+    return stream(seed, NOISE, generation, pair).standard_normal(n, dtype=np.float32)
+
+
+def candidate(
+    theta: np.ndarray, sigma: float, seed: int, generation: int, pair: int, member: int
+) -> np.ndarray:
+    """θ + σε for member 0 of an antithetic pair, θ − σε for member 1: (n,) float32."""
+    result = noise(seed, generation, pair, theta.size)
+    result *= np.float32(-sigma if member else sigma)
+    result += theta
+    return result
+
+
+def lifetime_seed(seed: int, generation: int, pair: int, member: int, episode: int = 0) -> int:
+    """What one lifetime of an individual is a function of, beside its parameters."""
+    return integer(seed, LIFETIME, generation, pair, member, episode)

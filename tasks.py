@@ -1,0 +1,151 @@
+"""The table of tasks: what a lifetime does with a network's output, its rewards and its end.
+
+One row per kind of environment, as in the reference's fitness_functions.py; the first row whose
+pattern is found in an environment's id is the one that counts.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from gymnasium import spaces
+
+
+def car(y: np.ndarray, space) -> np.ndarray:
+    """Steering in (-1, 1), gas and brake in (0, 1)."""
+    y = y.astype(np.float64)
+    return np.concatenate([np.tanh(y[:1]), 1 / (1 + np.exp(-y[1:]))])
+
+
+def tanh(y: np.ndarray, space) -> np.ndarray:
+    """tanh(y), which also is what the rule sees as the last activation."""
+    np.tanh(y, out=y)
+    return y.copy()
+
+
+def clip(y: np.ndarray, space) -> np.ndarray:
+    return np.clip(y, space.low.ravel(), space.high.ravel())
+
+
+def its_reward(env, reward: float) -> float:
+    return reward
+
+
+def progress(env, reward: float) -> float:
+    """The distance gained in this step, one of the five terms of the quadruped's reward."""
+    terms = getattr(env.unwrapped, "rewards", None)
+    return reward if terms is None else terms[1]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row of the table."""
+
+    pattern: str  # of the environment's id
+    bound: Callable = clip  # network output and Box space -> action
+    normalise: str = "max"  # the weights of each layer, after every update
+    reward: Callable = its_reward
+    burn_in: int = 0  # zero actions before the first real one, which still sees the reset
+    grace: int = -1  # until t > grace nothing ends a lifetime, not even `done`
+    patience: float = math.inf  # more negative rewards in a row than this end it
+
+
+TASKS = (
+    Task(r"CarRacing-v\d+$", bound=car, patience=20),
+    Task(
+        r"Ant\w*BulletEnv-v\d+$",  # the quadruped and its damaged bodies
+        bound=tanh,
+        normalise="none",
+        reward=progress,
+        burn_in=40,
+        grace=200,
+        patience=30,
+    ),
+    Task(r"Bullet", bound=tanh, normalise="none", grace=200, patience=30),
+    Task(r""),
+)
+
+
+def task_of(environment: str) -> Task:
+    return next(task for task in TASKS if re.search(task.pattern, environment))
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a network needs to know of an environment's spaces, and the way through them."""
+
+    environment: str
+    task: Task
+    observations: spaces.Space
+    actions: spaces.Space
+
+    @property
+    def pixels(self) -> bool:
+        space = self.observations
+        return isinstance(space, spaces.Box) and (
+            len(space.shape) == 3 or (len(space.shape) == 2 and space.dtype == np.uint8)
+        )
+
+    @property
+    def n_inputs(self) -> int:
+        """Channels of an image, elements of a vector, or values of a Discrete space."""
+        space = self.observations
+        if isinstance(space, spaces.Discrete):
+            return int(space.n)
+        if self.pixels:
+            return 1 if len(space.shape) == 2 else min(space.shape[0], space.shape[-1])
+        return math.prod(space.shape)
+
+    @property
+    def n_outputs(self) -> int:
+        if isinstance(self.actions, spaces.Discrete):
+            return int(self.actions.n)
+        return math.prod(self.actions.shape)
+
+    @property
+    def level(self) -> float:
+        """The value of a float image that is white; 255 of a uint8 one is a matter of course."""
+        high = float(np.max(self.observations.high))
+        return high if math.isfinite(high) and high > 0 else 1.0
+
+    @property
+    def sizes(self) -> tuple:
+        """What environments must have in common to share one θ."""
+        return self.n_inputs, self.n_outputs, self.pixels
+
+    def encode(self, observation) -> np.ndarray:
+        """The network's input: an (H, W, C) image, or a float32 vector."""
+        if isinstance(self.observations, spaces.Discrete):
+            one_hot = np.zeros(self.n_inputs, np.float32)
+            one_hot[int(observation) - int(self.observations.start)] = 1
+            return one_hot
+        if not self.pixels:
+            return np.asarray(observation, np.float32).ravel()
+        image = np.asarray(observation)
+        if image.ndim == 2:
+            return image[:, :, None]
+        # frames stacked by a wrapper come with their channels first
+        return image if image.shape[-1] <= image.shape[0] else np.moveaxis(image, 0, -1)
+
+    def act(self, y: np.ndarray):
+        """The action of the network's output y; y becomes what enters the rule."""
+        if isinstance(self.actions, spaces.Discrete):
+            return int(np.argmax(y)) + int(self.actions.start)
+        return self.task.bound(y, self.actions).reshape(self.actions.shape)
+
+    def rest(self):
+        """The zero action of the burn-in."""
+        return np.zeros(self.actions.shape)
+
+
+def interface(env, environment: str) -> Interface:
+    """How an environment's spaces meet a network; ValueError for spaces that cannot."""
+    for role, space in (("observation", env.observation_space), ("action", env.action_space)):
+        kind = type(space).__name__
+        if kind not in ("Box", "Discrete"):
+            raise ValueError(
+                f"{environment}: its {role} space is {kind}; Box and Discrete are supported"
+            )
+    return Interface(environment, task_of(environment), env.observation_space, env.action_space)

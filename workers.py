@@ -1,0 +1,201 @@
+"""Where lifetimes are lived: local worker processes that outlive each other.
+
+Only names of individuals go to a worker and only scalars come back; θ lies in memory that all
+processes share. A worker that dies costs only the lifetimes it held: they are lived again, with
+the same seeds, by another.
+"""
+
+import collections
+import contextlib
+import ctypes
+import logging
+import math
+import mmap
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import NamedTuple
+
+import numpy as np
+
+STRIKES = 3  # a lifetime that kills its worker this often is scored as failed
+AHEAD_SECONDS = 0.05  # work that waits at a worker, so that it never waits for the master
+PR_SET_PDEATHSIG = 1  # Linux: a signal for the child when its parent dies
+
+log = logging.getLogger("hebb")
+# A worker is a fork: it finds compiled code and imported libraries in place. The logging of
+# multiprocessing-logging works this way only.
+fork = multiprocessing.get_context("fork")
+
+
+class Result(NamedTuple):
+    """What comes back of an individual: scalars only."""
+
+    fitness: float
+    mean_square: float  # of its coefficients, for the penalty
+    steps: int
+    failure: str | None
+    seconds: float
+
+
+def evaluate(agents: Sequence, theta: np.ndarray, individual, aggregate: Callable) -> Result:
+    """Let an individual live in each of its environments; a failed lifetime fails it."""
+    begun = time.perf_counter()
+    parameters = individual.parameters(theta)
+    outcomes, failure = [], None
+    for agent in agents:
+        try:
+            outcome = agent.live(parameters, individual.lifetime_seed())
+        except Exception as error:  # an environment may raise anything
+            log.warning("lifetime %s failed", individual, exc_info=True)
+            failure = f"{type(error).__name__}: {error}"
+            break
+        outcomes.append(outcome)
+        failure = failure or outcome.failure
+    fitness = -math.inf if failure else float(aggregate([o.fitness for o in outcomes]))
+    return Result(
+        fitness,
+        agents[0].penalised(parameters),
+        sum(outcome.steps for outcome in outcomes),
+        failure,
+        time.perf_counter() - begun,
+    )
+
+
+def available_cores() -> int:
+    """The cores this process may use: its affinity, within its control group's share."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return cores
+
+
+class _Worker:
+    """A process, the master's end of its pipe, and the jobs it holds (the first is being lived)."""
+
+    def __init__(self, evaluate: Callable, theta: np.ndarray, siblings: list["_Worker"]):
+        self.pipe, theirs = fork.Pipe()
+        ends = [worker.pipe for worker in siblings] + [self.pipe]
+        self.process = fork.Process(target=_live, args=(evaluate, theta, theirs, ends), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.jobs: collections.deque[int] = collections.deque()
+        self.since = time.monotonic()  # when its first job began
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def _live(evaluate: Callable, theta: np.ndarray, pipe: Connection, ends: list[Connection]) -> None:
+    """A worker's whole life: evaluate what comes through the pipe until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the master's to answer
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    for end in ends:
+        end.close()  # else a sibling would keep the pipe open when the master dies
+    while True:
+        try:
+            for index, individual in pipe.recv():
+                pipe.send((index, evaluate(theta, individual)))
+        except (EOFError, BrokenPipeError):
+            return
+
+
+class LocalWorkers:
+    """N processes that evaluate individuals. `evaluate(theta, individual)` runs in them."""
+
+    def __init__(self, n_workers: int, n: int, evaluate: Callable, timeout: float | None = None):
+        memory = mmap.mmap(-1, max(4 * n, 1))  # anonymous: it vanishes with the last process
+        self.theta = np.frombuffer(memory, np.float32, n)
+        self.evaluate, self.timeout = evaluate, timeout
+        self.pace = AHEAD_SECONDS  # seconds per individual, as measured so far
+        self.workers: list[_Worker] = []
+        for _ in range(n_workers):
+            self._hire()
+
+    def _hire(self) -> None:
+        self.workers.append(_Worker(self.evaluate, self.theta, self.workers))
+
+    def map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
+        """The results of all individuals, in their order. on_result(result) is called at each
+        arrival, and about five times a second with None; what it raises ends the generation."""
+        self.theta[:] = theta
+        results: list[Result | None] = [None] * len(individuals)
+        waiting = collections.deque(range(len(individuals)))
+        strikes = collections.Counter()
+        left = len(individuals)
+        while left:
+            self._hand_out(waiting, individuals)
+            for index, result in self._collect(waiting, strikes, individuals):
+                results[index] = result
+                self.pace += 0.1 * (result.seconds - self.pace)
+                left -= 1
+                on_result(result)
+            on_result(None)
+        return results
+
+    def _hand_out(self, waiting: collections.deque, individuals: Sequence) -> None:
+        """Give each worker about AHEAD_SECONDS of work, less when little is left to share."""
+        share = len(waiting) // (2 * len(self.workers)) + 1
+        ahead = max(1, min(int(AHEAD_SECONDS / max(self.pace, 1e-6)), share))
+        for worker in self.workers:
+            # at least one lies ready while another is lived; hand out in bunches
+            room = ahead + 1 - len(worker.jobs)
+            if not waiting or room < (ahead + 1) // 2:
+                continue
+            bunch = [waiting.popleft() for _ in range(min(room, len(waiting)))]
+            if not worker.jobs:
+                worker.since = time.monotonic()
+            worker.jobs.extend(bunch)
+            with contextlib.suppress(OSError):  # it died; `_collect` sees that
+                worker.pipe.send([(index, individuals[index]) for index in bunch])
+
+    def _collect(self, waiting, strikes, individuals):
+        """(index, result) of what arrives within a fifth of a second; buries the dead."""
+        doors = {worker.pipe: worker for worker in self.workers}
+        doors |= {worker.process.sentinel: worker for worker in self.workers}
+        ready = {id(doors[door]): doors[door] for door in wait(doors, timeout=0.2)}
+        for worker in list(ready.values()):
+            try:
+                while worker.pipe.poll():
+                    index, result = worker.pipe.recv()
+                    worker.jobs.popleft()
+                    worker.since = time.monotonic()
+                    yield index, result
+            except (EOFError, OSError):
+                yield from self._bury(worker, "died", waiting, strikes, individuals)
+        if self.timeout:
+            for worker in list(self.workers):
+                if worker.jobs and time.monotonic() - worker.since > self.timeout:
+                    yield from self._bury(worker, "timed out", waiting, strikes, individuals)
+
+    def _bury(self, worker, how: str, waiting, strikes, individuals):
+        """Replace a worker; its jobs are lived again, unless one has done this too often."""
+        worker.end()
+        self.workers.remove(worker)
+        self._hire()
+        if not worker.jobs:
+            return
+        first = worker.jobs[0]
+        strikes[first] += 1
+        code = worker.process.exitcode
+        why = f"{how} (exit code {code})" if how == "died" else f"{how} after {self.timeout} s"
+        log.warning("a worker %s in the lifetime of %s", why, individuals[first])
+        if strikes[first] >= STRIKES:
+            worker.jobs.popleft()
+            log.error("%s failed: its worker %s %d times", individuals[first], why, STRIKES)
+            yield first, Result(-math.inf, 0.0, 0, f"its worker {why}", 0.0)
+        waiting.extendleft(reversed(worker.jobs))
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.end()
+        self.workers.clear()
