@@ -1,0 +1,161 @@
+"""Files, written atomically and read safely: nothing that is read is ever executed, and every size
+is compared with what the file really holds before memory is taken. Errors are one line each."""
+
+import csv
+import io
+import json
+import math
+import os
+import stat
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+MAX_TEXT = 1 << 26  # bytes of a .json or .csv
+MAX_BYTES = 1 << 28  # no array file of ours comes near: 2.7 MB for CarRacing's 458,002 values
+
+
+class FileError(ValueError):
+    """A file cannot be read or written; one line that names it and says why."""
+
+
+def temporary_name(name: str) -> str:
+    return f".{name}.tmp"
+
+
+def write_file(path: str | Path, data: bytes, sync: bool = True) -> None:
+    """Write all of `data` or nothing: temporary file in the same folder, then rename.
+
+    With `sync`, file and rename are on the disk before this returns, so a power cut spares them.
+    """
+    path = Path(path)
+    temporary = path.with_name(temporary_name(path.name))
+    try:
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                if sync:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if sync:
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def read_with(decode, path: str | Path, kind: str, limit: int = MAX_BYTES):
+    """`decode(open file)`, with whatever a damaged file provokes turned into one line."""
+    with _open(path, limit) as file:
+        try:
+            return decode(file)
+        except FileError as error:
+            raise FileError(f"{path} {error}") from None
+        except Exception as error:  # a mutated file can trip any line of zipfile or pickletools
+            reason = " ".join(f"{type(error).__name__} {error}".split())[:120]
+            raise FileError(f"{path} is truncated, damaged or no {kind}: {reason}") from None
+
+
+def _open(path: str | Path, limit: int):
+    """Open a regular file of 1 to `limit` bytes for reading (a pipe would block for ever)."""
+    try:
+        status = os.stat(path)
+        if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= limit:
+            return open(path, "rb")
+    except FileNotFoundError:
+        raise FileError(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise FileError(f"cannot read {path}: {error}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise FileError(f"{path} is not a file")
+    if status.st_size == 0:
+        raise FileError(f"{path} is empty")
+    raise FileError(f"{path} has {status.st_size:,} bytes; up to {limit:,} are allowed")
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """One record of a zip archive; a compressed one could be a bomb and is refused."""
+    info = archive.getinfo(name)
+    held = os.fstat(archive.fp.fileno()).st_size
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > held:
+        raise FileError("is a compressed archive; torch.save and numpy.savez write plain ones")
+    return archive.read(info)
+
+
+def array_from(raw: bytes, dtype: np.dtype, shape: tuple, fortran: bool) -> np.ndarray:
+    """`raw` as a read-only array, once its length is what dtype and shape say."""
+    if not all(type(n) is int and 0 <= n <= MAX_BYTES for n in shape):
+        raise FileError("has an impossible shape")
+    if len(raw) != math.prod(shape) * dtype.itemsize:
+        raise FileError(f"declares {math.prod(shape)} values and has bytes for another number")
+    return np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def npz_bytes(arrays: dict) -> bytes:
+    """An uncompressed `.npz` of arrays and scalars; equal values give equal bytes."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def read_npz(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of numbers in an uncompressed `.npz`, read-only; FileError for anything else."""
+    return read_with(_decode_npz, path, ".npz file")
+
+
+def _decode_npz(file) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+        if sum(archive.getinfo(name).file_size for name in names) > MAX_BYTES:
+            raise FileError("declares more data than it holds")  # records that share bytes
+        return {name.removesuffix(".npy"): _npy(read_member(archive, name)) for name in names}
+
+
+def _npy(member: bytes) -> np.ndarray:
+    stream = io.BytesIO(member)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise FileError("holds an array of another version of .npy")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.kind not in "biuf":
+        raise FileError(f"holds values of type {dtype}; only numbers are allowed")
+    return array_from(stream.read(), dtype, shape, fortran)
+
+
+def read_json(path: str | Path) -> dict:
+    """The object in a `.json` file."""
+    value = read_with(json.load, path, ".json file", MAX_TEXT)
+    if not isinstance(value, dict):
+        raise FileError(f"{path} holds no JSON object")
+    return value
+
+
+def csv_text(rows: list[dict]) -> str:
+    """Rows with the same keys as text under a header; floats keep every digit."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0] if rows else (), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def decode_csv(file) -> list[dict]:
+    """The rows of an open `.csv` file; what looks like a number becomes an int or a float."""
+    reader = csv.DictReader(io.StringIO(file.read().decode()))
+    return [{key: _number(value) for key, value in row.items()} for row in reader]
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except (TypeError, ValueError):
+            pass
+    return text
