@@ -49,7 +49,7 @@ def kernel(rule):
         raise ValueError(f"unknown Hebbian rule {rule!r}; choose one of {', '.join(RULES)}")
     columns = RULES[rule]
     plastic = bool(columns)
-    # Frozen into the compiled code, so that absent terms cost nothing.
+    # Frozen into the compiled code, where terms of an absent column (-1) vanish.
     a, b, c, d, eta, d_out = (
         columns.index(name) if name in columns else -1
         for name in ("A", "B", "C", "D", "η", "D_out")
@@ -64,30 +64,31 @@ def kernel(rule):
         for layer in range(len(sizes) - 1):
             n_pre, n_post = sizes[layer], sizes[layer + 1]
             first = synapse
+            top = np.int32(0)  # the largest absolute weight, as bits
             post = activations[neuron + n_pre : neuron + n_pre + n_post]
-            top = np.int32(0)
             for i in range(neuron, neuron + n_pre):
                 o_i = activations[i]
-                row = weights[synapse : synapse + n_post]
-                k = planes[:, synapse : synapse + n_post]
+                row = slice(synapse, synapse + n_post)  # contiguous views: the loop vectorises
+                w, A, B, C = weights[row], planes[a, row], planes[b, row], planes[c, row]
+                D, E, D_out = planes[d, row], planes[eta, row], planes[d_out, row]
                 for j in range(n_post):
                     delta = np.float32(0)
                     if a >= 0:
-                        delta += k[a, j] * o_i * post[j]
+                        delta += A[j] * o_i * post[j]
                     if b >= 0:
-                        delta += k[b, j] * o_i
+                        delta += B[j] * o_i
                     if c >= 0:
-                        delta += k[c, j] * post[j]
+                        delta += C[j] * post[j]
                     if d >= 0:
-                        delta += k[d, j]
+                        delta += D[j]
                     if eta >= 0:
-                        delta *= k[eta, j]
+                        delta *= E[j]
                     if d_out >= 0:
-                        delta += k[d_out, j]
-                    w = np.float32(row[j] + delta)
-                    row[j] = w
-                    # Without their sign the bits of floats order as the floats do, NaN on top.
-                    top = np.int32(max(top, w.view(np.int32) & 0x7FFFFFFF))
+                        delta += D_out[j]
+                    new = np.float32(w[j] + delta)
+                    w[j] = new
+                    # Without the sign, bits are ordered as their floats are, and NaN is on top.
+                    top = max(top, np.int32(new.view(np.int32) & 0x7FFFFFFF))
                 synapse += n_post
             neuron += n_pre
             if normalisation == 1:
