@@ -1,15 +1,13 @@
 """The run folder: everything that is written to or read from `<folder>/<run id>/`.
 
-    config.json                  arguments, command line, versions, git commit; written once
-    state.npz                    the last complete generation: the one file a resume needs
-    fitness.csv                  a row per generation        } rewritten from state.npz
+    config.json                  arguments, command line, versions, git commit
+    state.npz                    the last complete generation: what a resume needs
+    fitness.csv                  a row per generation        } made anew from state.npz
     Fitness_values_ID_ENV.npy    mean fitness per generation } when a run is resumed
-    HEBcoeffs__ENV__rew_N__RULE__init_INIT__pop_P__BLOCK__GEN.dat      (generations from 0)
+    HEBcoeffs__ENV__rew_N__RULE__init_INIT__pop_P__BLOCK__GEN.dat     (see dat_files.py)
 
-BLOCK is `coeffs`, and `CNN_parameters` or `coevolved_initial_weights` beside it, as in the
-reference; a static network's evolved weights are `weights__ENV__...__weights__GEN.dat`.
-A generation is complete once state.npz is renamed into place. Whatever else a killed run left
-behind is put right by opening the folder for writing.
+A generation is complete once its state.npz is renamed into place; opening the folder for writing
+puts right whatever else a killed run left behind.
 """
 
 import errno
@@ -18,27 +16,21 @@ import io
 import json
 import math
 import os
-import platform
-import re
-import shlex
 import socket
-import subprocess
-import sys
 import time
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from dat_files import load_dat, save_dat
+from dat_files import dat_name, environment_name, load_dat, parse_dat_name, safe_name, save_dat
+from provenance import provenance
 from safe_files import (
     MAX_TEXT,
     FileError,
     csv_text,
     decode_csv,
+    decode_npz,
     npz_bytes,
-    read_json,
-    read_npz,
     read_with,
     temporary_name,
     write_file,
@@ -47,25 +39,28 @@ from safe_files import (
 __all__ = ["FileError", "RunFolder", "best_generation", "load_agent", "load_dat", "save_dat"]
 
 FORMAT = 1  # of config.json and state.npz; raise it when an older program cannot read them
-DAT_NAME = re.compile(r"__([A-Za-z_]+?)__(\d+)\.dat$")
-NEEDED = ("environment", "hebb_rule", "init_weights", "popsize", "print_every")
+NEEDED = {  # the arguments that name and keep the .dat files, and their types
+    "environment": (str, list),
+    "hebb_rule": str,
+    "init_weights": str,
+    "popsize": int,
+    "print_every": int,
+}
 
 
 class RunFolder:
-    """A run on disk: `create` a new one or `open` an existing one, then `save` generations.
+    """A run on disk: `create` a new one or `open` an existing one, then `save` its generations.
 
-    `path`; `config`: the object of config.json; `state`: the dictionary that the last `save` was
-    given, None before the first; `rows`: the rows of fitness.csv.
+    path: where it is. config: the object in config.json. rows: those of fitness.csv. state: what
+    the last `save` of an opened run was given, None when it was stopped before its first.
     """
 
     def __init__(self, path: Path):
         self.path = path
         self.config: dict = {}
-        self.state: dict | None = None
         self.rows: list[dict] = []
-        self._lock = None
-
-    # ---- open and close ----------------------------------------------------------------------
+        self.state: dict | None = None
+        self._lock: int | None = None
 
     @classmethod
     def create(cls, folder: str | Path, arguments: dict) -> "RunFolder":
@@ -77,17 +72,18 @@ class RunFolder:
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
             while True:
-                path = Path(folder) / str(run_id)
                 try:
-                    path.mkdir()
+                    (Path(folder) / str(run_id)).mkdir()
                     break
                 except FileExistsError:
                     run_id += 1
         except OSError as error:
-            raise FileError(f"cannot make a run folder in {folder}: {error.strerror}") from None
-        run = cls(path)
+            reason = f"cannot make a run folder in {folder}: {error.strerror}"
+            raise FileError(reason) from None
+        run = cls(Path(folder) / str(run_id))
         run._acquire()
-        run.config = {"format": FORMAT, "arguments": arguments} | _provenance(path.name)
+        run.config = {"format": FORMAT, "run_id": str(run_id), "arguments": arguments}
+        run.config |= provenance()
         run._write_config()
         return run
 
@@ -95,19 +91,18 @@ class RunFolder:
     def open(cls, path: str | Path, write: bool = False) -> "RunFolder":
         """Read a run folder; with `write`, lock it and undo what a killed run left half done.
 
-        Raises FileError, one line, when it is missing, foreign, damaged, from another version,
-        or when another live process is writing it.
+        Raises FileError, one line, when it is missing, foreign, damaged, of another version, or
+        (with `write`) being written by another live process.
         """
         run = cls(Path(path))
         if not run.path.is_dir():
-            raise FileError(
-                f"{path} is not a folder" if run.path.exists() else f"{path} does not exist"
-            )
+            state = "is not a folder" if run.path.exists() else "does not exist"
+            raise FileError(f"{path} {state}")
         if not (run.path / "config.json").exists():
             raise FileError(f"{path} is not a run folder: it has no config.json")
-        if write:
-            run._acquire()
         try:
+            if write:
+                run._acquire()
             run._read()
             if write:
                 run._repair()
@@ -128,72 +123,64 @@ class RunFolder:
     def __exit__(self, *_) -> None:
         self.close()
 
-    # ---- what a run does -----------------------------------------------------------------------
-
     @property
     def arguments(self) -> dict:
         return self.config["arguments"]
 
     def change_arguments(self, **changes) -> None:
-        """Note in config.json what a resume was allowed to change, `generations` for one."""
+        """Note in config.json what a resume may change, `generations` for one."""
         self.config["arguments"] |= changes
         self._write_config()
 
     def save(self, generation: int, state: dict, row: dict, blocks: dict) -> None:
-        """Commit a generation, all of it or nothing.
+        """Commit a generation, all of it or nothing. FileError when the disk refuses.
 
-        generation: from 0. state: name -> array or number, whatever continuing needs. row: of
-        fitness.csv, with `mean`. blocks: label -> float32 array, the `.dat` files. Kept are
-        those of every `print_every`-th generation, the best (highest `mean`) and the last.
+        generation: from 1. state: name -> array or number, whatever continuing needs. row: of
+        fitness.csv, with `mean`. blocks: label -> float32 array, saved as `.dat`; those of every
+        `print_every`-th generation, of the best (highest `mean`) and of the last are kept.
         """
+        row = {"generation": generation} | row
         for label, array in blocks.items():
-            save_dat(self.path / self._dat_name(label, generation, row["mean"], blocks), array)
-        rows = [*self.rows, {"generation": generation} | row]
+            name = dat_name(self.arguments, row["mean"], label, generation)
+            save_dat(self.path / name, array)
+        rows = [*self.rows, row]
         text = np.frombuffer(csv_text(rows).encode(), np.uint8)
         committed = npz_bytes(state | {"format": FORMAT, "fitness_csv": text})
         write_file(self.path / "state.npz", committed)  # from here on this generation counts
-        self.state, self.rows = state, rows
+        self.rows = rows
         self._write_derived()
         self._drop_superseded()
 
-    # ---- files -------------------------------------------------------------------------------
-
     def dat_files(self) -> list[tuple[int, str, Path]]:
-        """(generation, block label, path) of every `.dat` of this folder, sorted."""
-        names = ((DAT_NAME.search(path.name), path) for path in self.path.iterdir())
-        return sorted((int(name[2]), name[1], path) for name, path in names if name)
-
-    def _dat_name(self, label: str, generation: int, mean: float, blocks: dict) -> str:
-        a = self.arguments
-        head = "HEBcoeffs" if "coeffs" in blocks else "weights"
-        reward = int(mean) if math.isfinite(mean) else mean
-        run = f"rew_{reward}__{a['hebb_rule']}__init_{a['init_weights']}__pop_{a['popsize']}"
-        return f"{head}__{_environment_name(a)}__{run}__{label}__{generation}.dat"
+        """(generation, block label, path) of every `.dat` in the folder, sorted."""
+        parsed = ((parse_dat_name(path.name), path) for path in self.path.iterdir())
+        return sorted((*found, path) for found, path in parsed if found)
 
     def _write_config(self) -> None:
         write_file(self.path / "config.json", json.dumps(self.config, indent=1).encode())
 
     def _write_derived(self) -> None:
-        """fitness.csv and the reference's history; lost in a power cut, they are made again."""
+        """fitness.csv and the reference's history, made again should a power cut take them."""
         write_file(self.path / "fitness.csv", csv_text(self.rows).encode(), sync=False)
         history = io.BytesIO()
         np.save(history, np.array([row["mean"] for row in self.rows], dtype=float))
-        name = f"Fitness_values_{self.config['run_id']}_{_environment_name(self.arguments)}.npy"
+        run_id = safe_name(str(self.config.get("run_id")))
+        name = f"Fitness_values_{run_id}_{environment_name(self.arguments)}.npy"
         write_file(self.path / name, history.getvalue(), sync=False)
 
     def _drop_superseded(self) -> None:
-        """Delete the `.dat` of generations that are not kept, uncommitted ones included."""
-        last, every = self.rows[-1]["generation"], self.arguments["print_every"]
-        kept = {best_generation(self.rows), last} | set(range(every - 1, last + 1, every))
+        """Delete the `.dat` of generations that are not kept, and those never committed."""
+        best, last = best_generation(self.rows), self.rows[-1]["generation"]
         for generation, _, path in self.dat_files():
-            if generation not in kept:
+            regular = generation < last and generation % self.arguments["print_every"] == 0
+            if not regular and generation not in (best, last):
                 path.unlink(missing_ok=True)
 
     def _acquire(self) -> None:
         """Lock `.lock`, or raise FileError that names the process which holds it.
 
-        A POSIX record lock belongs to the process alone: the kernel frees it when the master
-        dies, even from SIGKILL and even while forked workers live on, which an flock would not.
+        A POSIX record lock belongs to one process: the kernel frees it when the master dies, even
+        from SIGKILL and even while forked workers live on, which an flock would not.
         """
         try:
             lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -212,21 +199,12 @@ class RunFolder:
         self._lock = lock
 
     def _read(self) -> None:
-        """Fill config, state and rows from the files."""
-        self.config = read_json(self.path / "config.json")
-        _check_format(self.path / "config.json", self.config.get("format"))
-        for name in NEEDED:
-            if name not in (self.config.get("arguments") or ()):
-                raise FileError(f"{self.path}/config.json lacks the argument {name}")
+        """Fill config, rows and state from the files."""
+        self.config = read_with(_decode_config, self.path / "config.json", "config", MAX_TEXT)
         if (self.path / "state.npz").exists():
-            state = read_npz(self.path / "state.npz")
-            _check_format(self.path / "state.npz", state.pop("format", None))
-            text = io.BytesIO(state.pop("fitness_csv", np.empty(0, np.uint8)))
-            self.rows = _check_rows(decode_csv(text), self.path / "state.npz")
-            self.state = {key: v if v.ndim else v.item() for key, v in state.items()}
+            self.state, self.rows = read_with(_decode_state, self.path / "state.npz", "state")
         elif (self.path / "fitness.csv").exists():
-            rows = read_with(decode_csv, self.path / "fitness.csv", ".csv file", MAX_TEXT)
-            self.rows = _check_rows(rows, self.path / "fitness.csv")
+            self.rows = read_with(_decode_rows, self.path / "fitness.csv", "table", MAX_TEXT)
 
     def _repair(self) -> None:
         """Bring every file to the committed generation."""
@@ -252,66 +230,55 @@ def load_agent(path: str | Path, which: str | int = "best") -> dict[str, Path]:
         if generation in known or not known:
             files.setdefault(generation, {})[label] = file
     if not files:
-        raise FileError(f"{path} holds no .dat of a complete generation yet")
-    if which == "last":
-        return files[max(files)]
-    if which == "best":
-        rows = [row for row in run.rows if row["generation"] in files]
-        return files[best_generation(rows) if rows else max(files)]
-    if str(which).isdecimal() and int(which) in files:
-        return files[int(which)]
-    kept = ", ".join(map(str, files)) if len(files) < 20 else f"{min(files)} to {max(files)}"
-    raise FileError(f"generation {which} is not in {path}; allowed: best, last, {kept}")
+        raise FileError(f"{path} holds no .dat of a complete generation")
+    rows = [row for row in run.rows if row["generation"] in files]
+    named = {"last": max(files), "best": best_generation(rows) if rows else max(files)}
+    chosen = named.get(which, int(which) if str(which).isdecimal() else None)
+    if chosen not in files:
+        kept = ", ".join(map(str, files)) if len(files) < 20 else f"{min(files)} to {max(files)}"
+        raise FileError(f"generation {which} is not in {path}; allowed: best, last, {kept}")
+    return files[chosen]
 
 
 def best_generation(rows: list[dict]) -> int:
     """The first generation with the highest mean fitness; NaN ranks below everything."""
-    best = max(rows, key=lambda row: row["mean"] if row["mean"] == row["mean"] else -math.inf)
+    best = max(rows, key=lambda row: -math.inf if math.isnan(row["mean"]) else row["mean"])
     return best["generation"]
 
 
-def _environment_name(arguments: dict) -> str:
-    """The environment's id (or ids, joined by `+`) as part of a file name."""
-    given = arguments["environment"]
-    name = given if isinstance(given, str) else "+".join(given)
-    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name)[:140]  # a file name may have 255 bytes
-
-
-def _check_format(path: Path, given: object) -> None:
+def _check_format(given: object) -> None:
     if given != FORMAT:
         age = "a newer" if isinstance(given, int) and given > FORMAT else "another"
-        raise FileError(f"{path} is from {age} version: format {given}, and this reads {FORMAT}")
+        raise FileError(f"is of {age} version: format {given}, and this program reads {FORMAT}")
 
 
-def _check_rows(rows: list[dict], path: Path) -> list[dict]:
+def _decode_config(file) -> dict:
+    config = json.load(file)
+    if not isinstance(config, dict) or not isinstance(config.get("arguments"), dict):
+        raise FileError("is not the config.json of a run: it has no arguments")
+    _check_format(config.get("format"))
+    for name, kind in NEEDED.items():
+        if not isinstance(config["arguments"].get(name), kind):
+            raise FileError(f"has no valid argument {name}")
+    if config["arguments"]["print_every"] < 1:
+        raise FileError("has a print_every below 1")
+    return config
+
+
+def _decode_state(file) -> tuple[dict, list[dict]]:
+    """The caller's state, and the rows of fitness.csv."""
+    state = decode_npz(file)
+    _check_format(state.pop("format").item())
+    rows = _decode_rows(io.BytesIO(state.pop("fitness_csv")))
+    if not rows:
+        raise FileError("holds no generation")
+    return {name: value if value.ndim else value.item() for name, value in state.items()}, rows
+
+
+def _decode_rows(file) -> list[dict]:
+    rows = decode_csv(file)
     for row in rows:
-        if type(row.get("generation")) is not int or type(row.get("mean")) not in (int, float):
-            raise FileError(f"{path} is damaged: a row of its fitness has no generation or mean")
+        if type(row.get("generation")) is not int or None in row or None in row.values():
+            raise FileError("is damaged: a generation's row is not complete")
+        row["mean"] = float(row["mean"])
     return rows
-
-
-def _provenance(run_id: str) -> dict:
-    """What else it takes to repeat a run: the command, and the versions of everything."""
-    installed = {d.metadata["Name"]: d.version for d in metadata.distributions()}
-    return {
-        "run_id": run_id,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": shlex.join(sys.argv),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "git_commit": _git_commit(),
-        "packages": dict(sorted(installed.items())),
-    }
-
-
-def _git_commit() -> str | None:
-    """The commit of this code, marked `-dirty` when changed; None outside a git checkout."""
-    here = Path(__file__).resolve().parent
-    if not (here / ".git").exists():
-        return None
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None

@@ -1,12 +1,18 @@
 """The reference's `.dat`: `torch.save` of one float32 array, without any need of torch.
 
 A pickle is a program. Here it is read as the description of an array and never run.
+
+Names are the reference's: HEBcoeffs__ENV__rew_N__RULE__init_INIT__pop_P__BLOCK__GEN.dat, where N
+is the mean fitness cut to an integer, and BLOCK `coeffs`, or beside it `CNN_parameters` or
+`coevolved_initial_weights`. The evolved weights of a static network, which the reference lacks,
+are weights__ENV__...__weights__GEN.dat.
 """
 
 import io
 import math
 import pickle
 import pickletools
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +24,32 @@ from safe_files import FileError, array_from, read_member, read_with, write_file
 FLOATS = {"f4": "f4", "f8": "f8", "torch.FloatStorage": "f4", "torch.DoubleStorage": "f8"}
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # how torch.save began before it wrote zip archives
 MAX_OPCODES = 256  # the pickle of an array has 56, that of a tensor 38
+
+
+def dat_name(arguments: dict, mean: float, block: str, generation: int) -> str:
+    """The file name of one block of a generation, given the run's arguments and mean fitness."""
+    head = "weights" if arguments["hebb_rule"] == "static" else "HEBcoeffs"
+    run = "rew_{}__{hebb_rule}__init_{init_weights}__pop_{popsize}"
+    run = run.format(int(mean) if math.isfinite(mean) else mean, **arguments)
+    return safe_name(f"{head}__{environment_name(arguments)}__{run}__{block}__{generation}.dat")
+
+
+def parse_dat_name(name: str) -> tuple[int, str] | None:
+    """(generation, block) of a `.dat` file name; None for other names."""
+    found = re.search(r"__([A-Za-z]+(?:_[A-Za-z]+)*)__([0-9]{1,9})\.dat$", name)
+    return (int(found[2]), found[1]) if found else None
+
+
+def environment_name(arguments: dict) -> str:
+    """The id of the environment (or ids, joined by `+`) as part of a file name."""
+    given = arguments["environment"]
+    joined = given if isinstance(given, str) else "+".join(map(str, given))
+    return safe_name(joined)[:140]  # a file name may have 255 bytes
+
+
+def safe_name(name: str) -> str:
+    """`ALE/Pong-v5` and `module:Id-v0` without what a file name cannot hold."""
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name)
 
 
 def dat_bytes(array: np.ndarray) -> bytes:

@@ -3,7 +3,6 @@ is compared with what the file really holds before memory is taken. Errors are o
 
 import csv
 import io
-import json
 import math
 import os
 import stat
@@ -106,12 +105,8 @@ def npz_bytes(arrays: dict) -> bytes:
     return buffer.getvalue()
 
 
-def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of numbers in an uncompressed `.npz`, read-only; FileError for anything else."""
-    return read_with(_decode_npz, path, ".npz file")
-
-
-def _decode_npz(file) -> dict[str, np.ndarray]:
+def decode_npz(file) -> dict[str, np.ndarray]:
+    """The arrays of numbers in an open, uncompressed `.npz`; FileError for anything else."""
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
         if sum(archive.getinfo(name).file_size for name in names) > MAX_BYTES:
@@ -126,15 +121,7 @@ def _npy(member: bytes) -> np.ndarray:
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     if dtype.kind not in "biuf":
         raise FileError(f"holds values of type {dtype}; only numbers are allowed")
-    return array_from(stream.read(), dtype, shape, fortran)
-
-
-def read_json(path: str | Path) -> dict:
-    """The object in a `.json` file."""
-    value = read_with(json.load, path, ".json file", MAX_TEXT)
-    if not isinstance(value, dict):
-        raise FileError(f"{path} holds no JSON object")
-    return value
+    return array_from(stream.read(), dtype, shape, fortran).copy()  # writable
 
 
 def csv_text(rows: list[dict]) -> str:
