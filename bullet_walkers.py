@@ -1,0 +1,231 @@
+"""Bullet's walkers: read in bulk, and every reset a first reset.
+
+Robots, rewards and physics stay those of `pybullet_envs_gymnasium`, the port of `pybullet_envs` to
+gymnasium, bit for bit those of the original. What is different is how they are reached:
+
+- the engine is asked once per step for all links, joints and contacts, and is told all torques in
+  one call: `BulkRobot.look` takes a snapshot from which upstream's own formulas read;
+- every `reset` builds a new world. Upstream's second reset differs from its first (the floor has
+  become a part of the robot, whose position is the mean of its parts);
+- no shared-memory server is searched for, films need no OpenGL, and the engine is silent.
+"""
+
+import functools
+import math
+import os
+import sys
+import time
+
+import numpy as np
+
+from bullet_ants import quiet
+
+with quiet():
+    import pybullet
+    from pybullet_envs_gymnasium import gym_locomotion_envs as upstream
+    from pybullet_envs_gymnasium.env_bases import MJCFBaseBulletEnv
+    from pybullet_utils.bullet_client import BulletClient
+
+
+AT_LIMIT = float(np.float32(0.99))  # of a joint's range; compared in single precision
+
+
+class Engine(BulletClient):
+    """A connection to a physics engine of its own; each function is looked up once."""
+
+    def __getattr__(self, name):
+        function = super().__getattr__(name)
+        if name != "disconnect":  # looking it up marks the client as gone
+            setattr(self, name, function)
+        return function
+
+
+class BulkRobot:
+    """Mixed into a robot of upstream's: one call for the state of everything, one for the torques.
+
+    `env` is set before anything else: robot and environment share one random source, on whichever
+    of the two it is replaced.
+    """
+
+    env = None
+    np_random = property(
+        lambda self: self.env.np_random,
+        lambda self, source: setattr(self.env, "np_random", source),
+    )
+
+    def robot_specific_reset(self, bullet_client):
+        super().robot_specific_reset(bullet_client)
+        # The order of the parts is the order of the sums in `calc_state`; -1 is the base.
+        links = [part.bodyPartIndex for part in self.parts.values()]
+        self.base_at = links.index(-1) if -1 in links else None
+        self.links = [link for link in links if link >= 0]
+        self.torso, self.ground = self.robot_body.bodyPartIndex, []
+        joints = self.ordered_joints
+        self.driven = [joint.jointIndex for joint in joints]
+        self.ranges = [
+            (0.5 * (joint.lowerLimit + joint.upperLimit), joint.upperLimit - joint.lowerLimit)
+            for joint in joints
+        ]
+        powers = getattr(self, "motor_power", [joint.power_coef for joint in joints])
+        self.gains = [self.power * power for power in powers]
+
+    def apply_action(self, a):
+        a = np.asarray(a).tolist()
+        if not all(map(math.isfinite, a)):
+            raise ValueError("an action must be finite")
+        torques = [gain * min(max(x, -1.0), 1.0) for gain, x in zip(self.gains, a, strict=True)]
+        mode = pybullet.TORQUE_CONTROL
+        self._p.setJointMotorControlArray(self.objects[0], self.driven, mode, forces=torques)
+
+    def look(self):
+        """The parts' positions, and position, orientation and speed of the torso."""
+        engine, body = self._p, self.objects[0]
+        links = engine.getLinkStates(body, self.links, computeLinkVelocity=self.torso >= 0)
+        places = [link[0] for link in links]
+        if self.torso >= 0:
+            torso = links[self.links.index(self.torso)]
+            position, orientation, speed = torso[0], torso[1], torso[6]
+        else:
+            position, orientation = engine.getBasePositionAndOrientation(body)
+            speed, _ = engine.getBaseVelocity(body)
+            places.insert(self.base_at, position)
+        return places + self.ground, position, orientation, speed
+
+    def calc_state(self):
+        """The observation, float32: the original's formulas, in its order of rounding.
+
+        Few numbers: plain Python is faster than numpy, except where numpy's own rounding counts
+        (its sums go in pairs, its sines and the matrix product are not the C library's).
+        """
+        places, self.body_real_xyz, orientation, speed = self.look()
+        joints = []
+        states = self._p.getJointStates(self.objects[0], self.driven)
+        for state, (middle, span) in zip(states, self.ranges, strict=True):
+            joints += [
+                2 * (state[0] - middle) / span,
+                0.1 * state[1],
+            ]  # -1 to 1 in the joint's limits
+        x = np.add.reduce([place[0] for place in places]) / len(places)
+        y = np.add.reduce([place[1] for place in places]) / len(places)
+        z = self.body_real_xyz[2]
+        self.body_xyz = x, y, z
+        self.body_rpy = roll, pitch, yaw = pybullet.getEulerFromQuaternion(orientation)
+        if self.initial_z is None:
+            self.initial_z = z
+        way = np.array([self.walk_target_y - y, self.walk_target_x - x])
+        self.walk_target_theta = np.arctan2(*way)
+        self.walk_target_dist = math.sqrt(way.dot(way))
+        angle = self.walk_target_theta - yaw
+        cos, sin = np.cos(-yaw), np.sin(-yaw)
+        vx, vy, vz = np.dot(np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]), speed)
+        body = [z - self.initial_z, np.sin(angle), np.cos(angle), 0.3 * vx, 0.3 * vy, 0.3 * vz]
+        state = np.array([*body, roll, pitch, *joints, *self.feet_contact.tolist()], np.float32)
+        self.joint_speeds = state[9 : 8 + len(joints) : 2]
+        self.joints_at_limit = sum(
+            abs(x) > AT_LIMIT for x in state[8 : 8 + len(joints) : 2].tolist()
+        )
+        return state.clip(-5, 5)
+
+
+@functools.cache
+def bulk(robot_class: type) -> type:
+    return type(robot_class.__name__, (BulkRobot, robot_class), {})
+
+
+class FreshWorld:
+    """Mixed into an environment of upstream's: every reset is a first reset.
+
+    body: MJCF file that replaces the robot's own.
+    """
+
+    reset_is_fresh = True  # a promise: nothing done before changes a lifetime, bit for bit
+
+    def __init__(self, body: str | None = None, render_mode: str | None = None):
+        super().__init__(render_mode=render_mode)
+        self.body = body
+        self.robot = object.__new__(bulk(type(self.robot)))
+        self.robot.env = self
+        self.renew_robot()
+
+    def renew_robot(self):
+        self.robot.__init__()
+        self.robot.model_xml = self.body or self.robot.model_xml
+
+    def connect(self):
+        human = self.render_mode == "human"
+        if human and sys.platform == "linux" and not os.environ.get("DISPLAY"):
+            raise ValueError("render_mode 'human' needs a display: set DISPLAY, or film instead")
+        with quiet():
+            self._p = Engine(pybullet.GUI if human else pybullet.DIRECT)
+        self._p.configureDebugVisualizer(pybullet.COV_ENABLE_GUI, 0)
+        self.physicsClientId, self.ownsPhysicsClient = self._p._client, True
+
+    def reset(self, seed=None, options=None):
+        if self.physicsClientId < 0:
+            self.connect()
+        self.renew_robot()
+        self.scene = None
+        with quiet():
+            self._p.resetSimulation()
+            self._p.setPhysicsEngineParameter(deterministicOverlappingPairs=1)
+            state, info = MJCFBaseBulletEnv.reset(self, seed=seed, options=options)
+        (self.floor,) = self.stadium_scene.ground_plane_mjcf
+        self.robot.ground = [self._p.getBasePositionAndOrientation(self.floor)[0]]
+        return state, info
+
+    def step(self, a):
+        robot = self.robot
+        robot.apply_action(a)
+        self.scene.global_step()
+        state = robot.calc_state()
+        # float(): one precision for the height, whatever numpy's rules for scalars
+        self._alive = float(robot.alive_bonus(float(state[0]) + robot.initial_z, robot.body_rpy[1]))
+        before, self.potential = self.potential, robot.calc_potential()
+        touching = {touch[3] for touch in self._p.getContactPoints(robot.objects[0], self.floor)}
+        robot.feet_contact[:] = [foot.bodyPartIndex in touching for foot in robot.feet]
+        n = len(a)
+        current = self.electricity_cost * float(np.add.reduce(np.abs(a * robot.joint_speeds)) / n)
+        current += self.stall_torque_cost * float(np.add.reduce(np.square(a)) / n)
+        limits = float(self.joints_at_limit_cost * robot.joints_at_limit)
+        self.rewards = [self._alive, float(self.potential - before), current, limits, 0.0]
+        reward = sum(self.rewards)
+        self.reward += reward
+        if self.render_mode == "human":
+            self.render()
+        done = self._isDone() or math.isnan(state.dot(state))  # clipped: finite, or not a number
+        return state, reward, done, False, {}
+
+    def render(self):
+        """The picture for "rgb_array", (240, 320, 3) uint8; the camera follows the robot."""
+        if self.render_mode == "human":
+            self.camera_adjust()
+            time.sleep(self.scene.dt)
+        if self.render_mode != "rgb_array":
+            return None
+        size = self._render_width, self._render_height
+        view = self._p.computeViewMatrixFromYawPitchRoll(
+            self.robot.body_real_xyz, self._cam_dist, self._cam_yaw, self._cam_pitch, 0, 2
+        )
+        lens = self._p.computeProjectionMatrixFOV(60, size[0] / size[1], 0.1, 100.0)
+        picture = self._p.getCameraImage(*size, view, lens, renderer=pybullet.ER_TINY_RENDERER)[2]
+        return np.reshape(np.asarray(picture, np.uint8), (size[1], size[0], 4))[:, :, :3]
+
+
+class AntBulletEnv(FreshWorld, upstream.AntBulletEnv):
+    pass
+
+
+class HalfCheetahBulletEnv(FreshWorld, upstream.HalfCheetahBulletEnv):
+    pass
+
+
+class HopperBulletEnv(FreshWorld, upstream.HopperBulletEnv):
+    pass
+
+
+class Walker2DBulletEnv(FreshWorld, upstream.Walker2DBulletEnv):
+    pass
+
+
+class HumanoidBulletEnv(FreshWorld, upstream.HumanoidBulletEnv):
+    pass
