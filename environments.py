@@ -38,30 +38,28 @@ def quiet():
         yield
 
 
-def _own() -> None:
+def _cars() -> None:
     gymnasium.register("CarRacing-v0", "car_racing:CarRacingV0", max_episode_steps=1000)
-    if importlib.util.find_spec("pybullet"):
+
+
+def _bullets() -> None:
+    if importlib.util.find_spec("pybullet_envs_gymnasium") and importlib.util.find_spec("pybullet"):
+        import pybullet_envs_gymnasium  # noqa: F401
+
         import bullet_ants
 
-        bullet_ants.register()
+        bullet_ants.register()  # after theirs, so that ours stay
 
 
-def _atari() -> None:
+def _ataris() -> None:
     if importlib.util.find_spec("ale_py"):
         import ale_py
 
         gymnasium.register_envs(ale_py)
 
 
-def _bullet() -> None:
-    if importlib.util.find_spec("pybullet_envs_gymnasium"):
-        taken = dict(gymnasium.registry)
-        import pybullet_envs_gymnasium  # noqa: F401
-
-        gymnasium.registry.update(taken)  # ours stay ours
-
-
-SOURCES = tuple(functools.cache(source) for source in (_own, _bullet, _atari))
+# in the order in which an id is looked for, so that only what it needs is imported
+SOURCES = tuple(functools.cache(source) for source in (_cars, _bullets, _ataris))
 
 
 @functools.cache

@@ -3,7 +3,7 @@ evolves. It knows no environment and no network: `ask` names the individuals of 
 `tell` takes their fitness. P is the population, n the length of θ."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,12 @@ class Individual(NamedTuple):
     pair: int
     member: int  # 0: θ + σε, 1: θ − σε
     sigma: float
+    common: bool = False  # both members of a pair live the same episodes
+
+    @property
+    def name(self) -> str:
+        """For logs and file names, counted from 1."""
+        return f"generation_{self.generation + 1}_individual_{2 * self.pair + self.member + 1}"
 
     def parameters(self, theta: np.ndarray) -> np.ndarray:
         """(n,) float32"""
@@ -30,7 +36,8 @@ class Individual(NamedTuple):
         )
 
     def lifetime_seed(self, episode: int = 0) -> int:
-        return seeds.lifetime_seed(self.seed, self.generation, self.pair, self.member, episode)
+        member = 0 if self.common else self.member
+        return seeds.lifetime_seed(self.seed, self.generation, self.pair, member, episode)
 
 
 def centred_ranks(fitness: np.ndarray) -> np.ndarray:
@@ -45,53 +52,120 @@ def centred_ranks(fitness: np.ndarray) -> np.ndarray:
     return ranks / deviation if deviation > 0 else np.zeros(fitness.size)
 
 
+class SGD:
+    """θ += lr · v, where v = momentum · v + g, as torch.optim.SGD: the paper's, without momentum."""
+
+    def __init__(self, n: int, momentum: float = 0.0):
+        self.momentum = momentum
+        self.moments = [np.zeros(n, np.float32)] if momentum else []
+
+    def step(self, gradient: np.ndarray, lr: float, t: int) -> np.ndarray:
+        """Δθ (n,) float32 for the t-th gradient (from 1); may reuse the gradient's memory."""
+        if self.momentum:
+            (velocity,) = self.moments
+            velocity *= np.float32(self.momentum)
+            gradient += velocity
+            velocity[:] = gradient
+        gradient *= np.float32(lr)
+        return gradient
+
+
+class Adam:
+    """Kingma & Ba 2015 with the constants and the semantics of torch.optim.Adam; `momentum`
+    other than 0 takes the place of β₁ = 0.9."""
+
+    BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+    def __init__(self, n: int, momentum: float = 0.0):
+        self.beta1 = momentum or self.BETA1
+        self.moments = [np.zeros(n, np.float32), np.zeros(n, np.float32)]
+
+    def step(self, gradient: np.ndarray, lr: float, t: int) -> np.ndarray:
+        """Δθ (n,) float32 for the t-th gradient (from 1)."""
+        first, second = self.moments
+        first += np.float32(1 - self.beta1) * (gradient - first)
+        second *= np.float32(self.BETA2)
+        second += np.float32(1 - self.BETA2) * gradient * gradient
+        scale = np.sqrt(second) / np.float32(np.sqrt(1 - self.BETA2**t)) + np.float32(self.EPSILON)
+        return np.float32(lr / (1 - self.beta1**t)) * first / scale
+
+
+OPTIMIZERS = {"sgd": SGD, "adam": Adam}
+
+
 class EvolutionStrategyHebb:
-    """θ, and how it moves. Its whole state is in `state()`, so a run can go on from it."""
+    """θ, and how it moves. Its whole state is in `state()`, so a run can go on from it.
+
+    theta (n,) float32: the first θ; the rest are the options of these names.
+    """
 
     def __init__(
-        self, theta: np.ndarray, seed: int, popsize: int, lr: float, decay: float, sigma: float
+        self,
+        theta: np.ndarray,
+        seed: int,
+        popsize: int = 200,
+        lr: float = 0.2,
+        decay: float = 0.995,
+        sigma: float = 0.1,
+        optimizer: str = "sgd",
+        momentum: float = 0.0,
+        common_random_numbers: bool = False,
     ):
         if popsize < 2 or popsize % 2:
             raise ValueError(f"popsize {popsize}: must be an even number from 2 on (pairs)")
         if not sigma > 0:
             raise ValueError(f"sigma {sigma}: must be above 0")
-        self.theta = np.array(theta, dtype=np.float32)  # (n,)
+        self.theta = np.array(theta, dtype=np.float32)
         self.seed, self.popsize, self.decay = seed, popsize, decay
         self.lr, self.sigma, self.generation = lr, sigma, 0
+        self.optimizer = OPTIMIZERS[optimizer](self.theta.size, momentum)
+        self.common = common_random_numbers
 
     def ask(self) -> list[Individual]:
         """The P individuals of this generation, pair after pair."""
         return [
-            Individual(self.seed, self.generation, pair, member, self.sigma)
+            Individual(self.seed, self.generation, pair, member, self.sigma, self.common)
             for pair in range(self.popsize // 2)
             for member in (0, 1)
         ]
 
-    def tell(self, fitness: Sequence[float], mean_squares: Sequence[float]) -> None:
+    def tell(self, fitness: Sequence[float], mean_squares: Sequence[float]) -> dict:
         """One step of θ from the fitness of the individuals in the order of `ask`.
 
         mean_squares: the mean of the squared coefficients of each, for the penalty.
+        Returns how far the step went and how alike the members of a pair fared.
         """
         score = np.asarray(fitness, np.float64) - PENALTY * np.asarray(mean_squares, np.float64)
         shaped = centred_ranks(score)
-        if shaped.any():
-            # θ ← θ + lr / (P σ) · Σ_k F_k ε_k, where a pair shares ±ε: (F₊ − F₋) ε
-            weights = np.float32(self.lr / (self.popsize * self.sigma)) * np.subtract(
-                shaped[0::2], shaped[1::2], dtype=np.float32
-            )
-            for pair, weight in enumerate(weights):
-                step = seeds.noise(self.seed, self.generation, pair, self.theta.size)
-                step *= weight
-                self.theta += step
+        plus, minus = shaped[0::2], shaped[1::2]
+        step = self.optimizer.step(self._gradient(plus - minus), self.lr, self.generation + 1)
+        self.theta += step
+        radius = self.sigma * np.sqrt(self.theta.size)
+        varied = plus.std() > 0 and minus.std() > 0
         if self.lr > LR_FLOOR:
             self.lr *= self.decay
         if self.sigma > SIGMA_FLOOR:
             self.sigma *= SIGMA_DECAY
         self.generation += 1
+        return {
+            "step_over_radius": float(np.linalg.norm(step) / radius),
+            "pair_correlation": float(np.corrcoef(plus, minus)[0, 1]) if varied else 0.0,
+        }
+
+    def _gradient(self, differences: np.ndarray) -> np.ndarray:
+        """1 / (P σ) · Σ_k F_k ε_k over the population, where a pair shares ±ε: (F₊ − F₋) ε."""
+        total = np.zeros_like(self.theta)
+        for pair, difference in enumerate(differences):
+            if difference:
+                epsilon = seeds.noise(self.seed, self.generation, pair, self.theta.size)
+                epsilon *= np.float32(difference / (self.popsize * self.sigma))
+                total += epsilon
+        return total
 
     def state(self) -> dict:
         """Everything that changes: arrays and numbers."""
-        return {
+        moments = {f"moment_{i}": moment for i, moment in enumerate(self.optimizer.moments)}
+        return moments | {
             "theta": self.theta,
             "generation": self.generation,
             "lr": self.lr,
@@ -99,7 +173,13 @@ class EvolutionStrategyHebb:
         }
 
     def load_state(self, state: dict) -> None:
-        self.theta[:] = state["theta"]
+        """Go on from what `state` gave; ValueError when it is another strategy's."""
+        arrays = {"theta": self.theta}
+        arrays |= {f"moment_{i}": moment for i, moment in enumerate(self.optimizer.moments)}
+        for name, array in arrays.items():
+            if name not in state or np.shape(state[name]) != array.shape:
+                raise ValueError(f"the state of the run lacks {name} of {array.size} numbers")
+            array[:] = state[name]
         self.generation = int(state["generation"])
         self.lr, self.sigma = float(state["lr"]), float(state["sigma"])
 
@@ -108,41 +188,38 @@ class EveryLifetimeFailed(RuntimeError):
     """A whole generation without one finite fitness: nothing to learn from."""
 
 
-def run(
-    strategy: EvolutionStrategyHebb,
-    workers,
-    generations: int,
-    on_result: Callable,
-    on_generation: Callable,
-) -> None:
-    """Evolve until `generations` are complete. on_result(result) sees every lifetime's end (and
-    None while nothing ends); on_generation(row, failures) sees every generation's."""
+def run(strategy: EvolutionStrategyHebb, workers, generations: int, observer) -> None:
+    """Evolve until `generations` are complete.
+
+    observer.result(individual, result) sees every individual's end, and (None, None) a few times
+    a second; observer.generation(row) sees every generation's. What they raise ends the run.
+    """
     while strategy.generation < generations:
         began = time.perf_counter()
         lr, sigma = strategy.lr, strategy.sigma
-        results = workers.map(strategy.theta, strategy.ask(), on_result)
+        results = workers.map(strategy.theta, strategy.ask(), observer.result)
         fitness = np.array([result.fitness for result in results])
         alive = fitness[np.isfinite(fitness)]
-        failures = [result.failure for result in results if result.failure]
         if not alive.size:
             raise EveryLifetimeFailed(
-                f"every lifetime of generation {strategy.generation + 1} failed, the first with: "
-                f"{failures[0]}"
+                f"every lifetime of generation {strategy.generation + 1} failed, "
+                f"the first with: {results[0].failure}"
             )
-        strategy.tell(fitness, [result.mean_square for result in results])
-        seconds = time.perf_counter() - began
-        steps = sum(result.steps for result in results)
-        row = {
-            "generation": strategy.generation,
-            "mean": float(alive.mean()),
-            "std": float(alive.std()),
-            "best": float(alive.max()),
-            "worst": float(alive.min()),
-            "steps": steps,
-            "seconds": round(seconds, 3),
-            "steps_per_second": round(steps / seconds, 1),
-            "failed": len(failures),
-            "sigma": sigma,
-            "lr": lr,
-        }
-        on_generation(row, failures)
+        moved = strategy.tell(fitness, [result.mean_square for result in results])
+        seconds, steps = time.perf_counter() - began, sum(result.steps for result in results)
+        observer.generation(
+            {
+                "generation": strategy.generation,
+                "mean": float(alive.mean()),
+                "std": float(alive.std()),
+                "best": float(alive.max()),
+                "worst": float(alive.min()),
+                "steps": steps,
+                "seconds": round(seconds, 3),
+                "steps_per_second": round(steps / seconds, 1),
+                "failed": fitness.size - alive.size,
+                "sigma": sigma,
+                "lr": lr,
+            }
+            | moved
+        )

@@ -23,6 +23,7 @@ class Option:
     check: tuple[Callable[[Any], bool], str] | None = None
     nargs: str | None = None
     source: str = "ours"  # where the option comes from; `reference` keeps names and defaults
+    resumable: bool = False  # may differ when a run is resumed: results do not depend on it
 
     @property
     def is_flag(self) -> bool:
@@ -38,8 +39,10 @@ THREADS = (lambda value: value == -1 or value >= 1, "-1 (every core) or a whole 
 
 ENVIRONMENT = Option(
     "environment",
-    "CarRacing-v0",
-    "id of a gymnasium, gym or pyBullet environment, or module:Id-v0",
+    ["CarRacing-v0"],
+    "ids of gymnasium, gym or pyBullet environments, or module:Id-v0; of several, the fitness is"
+    " their mean",
+    nargs="+",
     source="reference",
 )
 HEBB_RULE = Option(
@@ -63,6 +66,7 @@ THREADS_OPTION = Option(
     int,
     check=THREADS,
     source="reference",
+    resumable=True,
 )
 MAX_STEPS = Option(
     "max_steps",
@@ -135,12 +139,58 @@ TRAINING = (
     ),
     SEED,
     MAX_STEPS,
+    Option(
+        "aggregate",
+        "mean",
+        "the fitness over several environments and episodes",
+        choices=("mean", "min"),
+    ),
+    Option(
+        "episodes", 1, "lifetimes of each individual in each environment", int, check=AT_LEAST_1
+    ),
+    Option(
+        "common_random_numbers",
+        False,
+        "both members of an antithetic pair live the same episodes",
+        bool,
+        source="variance reduction",
+    ),
+    Option(
+        "optimizer",
+        "sgd",
+        "how θ follows the gradient",
+        choices=("sgd", "adam"),
+        source="Salimans et al. 2017",
+    ),
+    Option(
+        "momentum",
+        0.0,
+        "of sgd; for adam its first β (0 keeps 0.9)",
+        float,
+        check=(lambda value: 0 <= value < 1, "a number from 0 on and below 1"),
+    ),
+    Option(
+        "lifetime_timeout",
+        None,
+        "seconds after which a lifetime that hangs is lived again, three times at most",
+        float,
+        check=POSITIVE,
+        resumable=True,
+    ),
+    Option("resume", None, "run folder to go on with; needs no other option", resumable=True),
+    Option("quiet", False, "print errors only", bool, resumable=True),
 )
 
 EVALUATION = (
     Option("run", None, "run folder to replay; needs no other option"),
     Option("which", "best", "generation to replay with --run: best, last or its number"),
-    Option("environment", None, ENVIRONMENT.meaning, source="reference"),
+    Option(
+        "environment",
+        None,
+        "ids to live in (default: those of the run, or CarRacing-v0)",
+        nargs="+",
+        source="reference",
+    ),
     Option("hebb_rule", None, HEBB_RULE.meaning, choices=HEBB_RULE.choices, source="reference"),
     Option(
         "init_weights", None, INIT_WEIGHTS.meaning, choices=INIT_WEIGHTS.choices, source="reference"
@@ -185,7 +235,8 @@ def parser(options: tuple[Option, ...], description: str) -> Parser:
     a given option can be told from a default; `complete` adds the defaults."""
     result = Parser(description=description, allow_abbrev=False)
     for option in options:
-        default = "" if option.default in (None, False) else f" (default: {option.default})"
+        shown = " ".join(option.default) if isinstance(option.default, list) else option.default
+        default = "" if shown in (None, False) else f" (default: {shown})"
         kind = (
             {"action": "store_true"}
             if option.is_flag
@@ -204,3 +255,22 @@ def complete(options: tuple[Option, ...], given: dict) -> dict:
         if value is not None and option.check and not option.check[0](value):
             raise ValueError(f"--{option.name} {value}: must be {option.check[1]}")
     return {option.name: option.default for option in options} | given
+
+
+def resumed(options: tuple[Option, ...], given: dict, known: dict) -> dict:
+    """The arguments of a run that is resumed: those it `known`s, with what may be changed."""
+    for option in options:
+        name = option.name
+        if name not in given or name == "resume" or option.resumable:
+            continue
+        if name == "generations":
+            if given[name] < known[name]:
+                raise ValueError(
+                    f"--generations {given[name]}: the run has {known[name]}; raise it, or leave it"
+                )
+        elif given[name] != known.get(name, option.default):
+            raise ValueError(
+                f"--{name} {given[name]} contradicts the run, which has {known.get(name)};"
+                f" a resumed run needs no --{name}"
+            )
+    return {option.name: option.default for option in options} | known | given

@@ -18,14 +18,15 @@ COLUMNS = (  # title, width, format, key of the row: 58 characters in all
 class Screen:
     """Plain lines; with a terminal, a progress bar below them."""
 
-    def __init__(self, generations: int, popsize: int):
+    def __init__(self, quiet: bool = False, generations: int = 0, popsize: int = 0):
+        self.quiet = quiet
         self.generations, self.popsize = generations, popsize
         self.bar, self.seconds = None, 0.0
         self._titled = False
 
     def arrived(self, generation: int) -> None:
         """One more lifetime of this generation has ended."""
-        if not sys.stderr.isatty():
+        if self.quiet or not sys.stderr.isatty():
             return
         if self.bar is None:
             import tqdm
@@ -49,12 +50,21 @@ class Screen:
         """Print the line of a generation that has ended."""
         self.seconds = row["seconds"]
         self.clear()
-        if not shown:
+        if self.quiet or not shown:
             return
         if not self._titled:
             print("".join(f"{title:>{width}}" for title, width, _, _ in COLUMNS))
             self._titled = True
         print("".join(f"{row[key]:>{width}{form}}" for _, width, form, key in COLUMNS), flush=True)
+
+    def say(self, line: str) -> None:
+        self.clear()
+        if not self.quiet:
+            print(line, flush=True)
+
+    def warn(self, line: str) -> None:
+        self.clear()
+        print(f"warning: {line}", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         if self.bar is not None:

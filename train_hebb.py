@@ -15,13 +15,14 @@ from options import TRAINING, complete, fail, parser  # noqa: E402 (after the po
 def main(arguments: list[str] | None = None) -> int:
     given = vars(parser(TRAINING, __doc__.split("\n")[0]).parse_args(arguments))
     try:
-        config = complete(TRAINING, given)
-        # imported only now, so that --help and a wrong option answer at once
+        complete(TRAINING, given)  # a wrong value is told before anything is imported
         from training import train
 
-        return train(config)
+        return train(given)
     except (ValueError, OSError) as error:
         fail(error)
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Build a run from its arguments and let it go: agents, workers, strategy, run folder, screen."""
+"""What stands behind train_hebb.py: build a run from its arguments, or from its folder, and let
+it go: agents, workers, strategy, run folder, screen."""
 
 import logging
 import secrets
+import shlex
 import signal
 import sys
-import time
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -13,109 +13,23 @@ from multiprocessing_logging import install_mp_handler
 
 import workers
 from checkpoints import RunFolder
+from environments import MAX_STEPS, has_time_limit
 from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, run
-from fitness_functions import Agent, describe
+from fitness_functions import Agent
+from options import TRAINING, complete, resumed
 from screen import Screen
 
 log = logging.getLogger("hebb")
+STRATEGY = (  # the options that are the evolution strategy's
+    *("seed", "popsize", "lr", "decay", "sigma"),
+    *("optimizer", "momentum", "common_random_numbers"),
+)
+AGGREGATES = {"mean": np.mean, "min": np.min}
+KEPT_FAILURES = 10  # individuals whose parameters are kept, so that their failure can be repeated
 
 
 class Stopped(Exception):
     """A signal asked the run to end."""
-
-
-def agents_for(names: list[str], hebb_rule: str, init_weights: str, max_steps: int | None) -> list:
-    """One agent per environment, all with the same θ; ValueError where they cannot share it.
-
-    The environments are looked at in a process of its own: some start threads or take hold of
-    a device, which workers that are forked later must not inherit.
-    """
-    with ProcessPoolExecutor(1, mp_context=workers.fork) as process:
-        bodies = list(process.map(describe, names))
-    agents = [Agent(hebb_rule, body, init_weights, max_steps) for body in bodies]
-    for agent in agents:
-        agent.warm_up()
-    for agent in agents[1:]:
-        if agent.body.sizes != agents[0].body.sizes:
-            raise ValueError(
-                f"{names[0]} and {agent.body.environment} cannot share one set of coefficients: "
-                f"their networks have {agents[0].body.sizes} and {agent.body.sizes} "
-                "inputs and outputs"
-            )
-    return agents
-
-
-def keep_log(folder: RunFolder) -> None:
-    """Warnings, the workers' too, go to the run's log.txt and to the terminal."""
-    logging.captureWarnings(True)
-    to_file = logging.FileHandler(folder.path / "log.txt", delay=True)
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(processName)s %(levelname)s %(message)s"))
-    logging.getLogger().addHandler(to_file)
-    install_mp_handler()  # before the first worker
-
-
-def train(config: dict) -> int:
-    """Live a whole run; the exit status."""
-    if config["seed"] is None:
-        config["seed"] = secrets.randbelow(2**31)
-        print(f"seed {config['seed']}")
-    agents = agents_for(
-        [config["environment"]], config["hebb_rule"], config["init_weights"], config["max_steps"]
-    )
-    agent = agents[0]
-    strategy = EvolutionStrategyHebb(
-        agent.first_theta(config["seed"], config["distribution"]),
-        config["seed"],
-        config["popsize"],
-        config["lr"],
-        config["decay"],
-        config["sigma"],
-    )
-    folder = RunFolder.create(config["folder"], config)
-    keep_log(folder)
-    print(f"run folder {folder.path}")
-    return evolve(config, agents, strategy, folder)
-
-
-def evolve(config: dict, agents: list, strategy: EvolutionStrategyHebb, folder: RunFolder) -> int:
-    """Run the generations, saving each; the exit status says how it ended."""
-    screen = Screen(config["generations"], config["popsize"])
-    stop = StopSignal()
-    started = time.monotonic()
-
-    def on_result(result) -> None:
-        if stop.number:
-            raise Stopped
-        if result is not None:
-            screen.arrived(strategy.generation)
-
-    def on_generation(row: dict, failures: list[str]) -> None:
-        if failures and not on_generation.warned:
-            on_generation.warned = True
-            log.warning("%d lifetimes failed, the first with: %s", len(failures), failures[0])
-        shown = row["generation"] % config["print_every"] == 0
-        folder.save(row["generation"], strategy.state(), row, agents[0].blocks(strategy.theta))
-        screen.generation(row, shown)
-
-    on_generation.warned = False
-    n_workers = workers.available_cores() if config["threads"] == -1 else config["threads"]
-    evaluate = partial(workers.evaluate, agents, aggregate=np.mean)
-    crew = workers.LocalWorkers(n_workers, strategy.theta.size, evaluate)
-    try:
-        run(strategy, crew, config["generations"], on_result, on_generation)
-    except Stopped:
-        screen.clear()
-        print(f"stopped after generation {strategy.generation}; {folder.path} holds it")
-        return 128 + stop.number
-    except EveryLifetimeFailed as error:
-        screen.clear()
-        print(f"{sys.argv[0]}: error: {error}", file=sys.stderr)
-        return 1
-    finally:
-        crew.close()
-        folder.close()
-    print(f"{strategy.generation} generations in {time.monotonic() - started:.0f} s")
-    return 0
 
 
 class StopSignal:
@@ -128,3 +42,126 @@ class StopSignal:
 
     def _note(self, number, frame) -> None:
         self.number = number
+
+
+def train(given: dict) -> int:
+    """Live a run from the arguments that were given, or go on with one; the exit status."""
+    stop = StopSignal()
+    if given.get("resume"):
+        with RunFolder.open(given["resume"], write=True) as folder:
+            config = resumed(TRAINING, given, folder.arguments)
+            folder.change_arguments(generations=config["generations"])
+            return go_on(config, folder, stop)
+    config = complete(TRAINING, given)
+    screen = Screen(config["quiet"])
+    if config["seed"] is None:
+        config["seed"] = secrets.randbelow(2**31)
+        screen.say(f"seed {config['seed']}")
+    agents = build_agents(config)  # before a folder is made: the environment may be unknown
+    with RunFolder.create(config["folder"], config) as folder:
+        screen.say(f"run folder {folder.path}")
+        return go_on(config, folder, stop, agents)
+
+
+def build_agents(config: dict) -> list[Agent]:
+    names = config["environment"]
+    return workers.agents_for(
+        names, config["hebb_rule"], config["init_weights"], config["max_steps"]
+    )
+
+
+def go_on(
+    config: dict, folder: RunFolder, stop: StopSignal, agents: list[Agent] | None = None
+) -> int:
+    """Evolve from the state of the folder, or from the start, to the last generation."""
+    keep_log(folder, config["quiet"])
+    agents = agents or build_agents(config)
+    for name in config["environment"]:
+        if not (config["max_steps"] or has_time_limit(name)):
+            log.warning("%s has no time limit; lifetimes end after %d steps", name, MAX_STEPS)
+    strategy = EvolutionStrategyHebb(
+        agents[0].first_theta(config["seed"], config["distribution"]),
+        **{name: config[name] for name in STRATEGY},
+    )
+    if folder.state is not None:
+        strategy.load_state(folder.state)
+    n_workers = workers.available_cores() if config["threads"] == -1 else config["threads"]
+    crew = workers.LocalWorkers(
+        n_workers,
+        strategy.theta.size,
+        partial(workers.evaluate, agents, AGGREGATES[config["aggregate"]], config["episodes"]),
+        config["lifetime_timeout"],
+    )
+    observer = Observer(config, folder, agents[0], strategy, stop)
+    try:
+        run(strategy, crew, config["generations"], observer)
+    except Stopped:
+        observer.screen.say(
+            f"stopped after generation {strategy.generation}; to go on:\n"
+            f"python {shlex.quote(sys.argv[0])} --resume {shlex.quote(str(folder.path))}"
+        )
+        return 128 + stop.number
+    except EveryLifetimeFailed as error:
+        observer.screen.clear()
+        print(f"{sys.argv[0]}: error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        crew.close()
+    elapsed = folder.rows[-1]["elapsed"] if folder.rows else 0
+    observer.screen.say(f"{strategy.generation} generations in {elapsed:.0f} s; {folder.path}")
+    return 0
+
+
+class Observer:
+    """What happens beside evolution: the screen, the run folder, the log, and the wish to stop."""
+
+    def __init__(self, config: dict, folder: RunFolder, agent: Agent, strategy, stop: StopSignal):
+        self.config, self.folder, self.agent = config, folder, agent
+        self.strategy, self.stop = strategy, stop
+        self.screen = Screen(config["quiet"], config["generations"], config["popsize"])
+        self.failures = 0
+
+    def result(self, individual, result) -> None:
+        """A lifetime has ended (or, with None, nothing has for a while)."""
+        if self.stop.number:
+            raise Stopped
+        if individual is None:
+            return
+        self.screen.arrived(self.strategy.generation)
+        if result.failure:
+            self.failures += 1
+            if self.failures <= KEPT_FAILURES:
+                self.keep_failure(individual, result.failure)
+
+    def keep_failure(self, individual, failure: str) -> None:
+        """Keep what repeats a failed lifetime, and say how."""
+        blocks = self.agent.blocks(individual.parameters(self.strategy.theta))
+        paths = self.folder.save_failure(individual.name, blocks)
+        flags = zip(("--path_hebb", "--path_coev"), map(str, paths), strict=False)
+        command = [
+            "python evaluate_hebb.py --environment",
+            *self.config["environment"],
+            *(f"--{name} {self.config[name]}" for name in ("hebb_rule", "init_weights")),
+            *(f"{flag} {shlex.quote(path)}" for flag, path in flags),
+            f"--episodes 1 --seed {individual.lifetime_seed()}",
+        ]
+        log.warning("%s failed: %s\nto repeat it: %s", individual.name, failure, " ".join(command))
+        if self.failures == 1:
+            self.screen.warn(f"a lifetime failed: {failure} (log.txt says how to repeat it)")
+
+    def generation(self, row: dict) -> None:
+        """A generation is complete."""
+        before = self.folder.rows[-1]["elapsed"] if self.folder.rows else 0
+        row["elapsed"] = round(before + row["seconds"], 3)
+        blocks = self.agent.blocks(self.strategy.theta)
+        self.folder.save(row["generation"], self.strategy.state(), row, blocks)
+        self.screen.generation(row, row["generation"] % self.config["print_every"] == 0)
+
+
+def keep_log(folder: RunFolder, quiet: bool) -> None:
+    """Warnings, the workers' too, go to the run's log.txt."""
+    logging.captureWarnings(True)
+    to_file = logging.FileHandler(folder.path / "log.txt", delay=True)
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(processName)s %(levelname)s %(message)s"))
+    logging.getLogger().addHandler(to_file)
+    install_mp_handler()  # before the first worker

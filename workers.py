@@ -16,10 +16,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 import numpy as np
+
+from fitness_functions import Agent, Outcome, describe
 
 STRIKES = 3  # a lifetime that kills its worker this often is scored as failed
 AHEAD_SECONDS = 0.05  # work that waits at a worker, so that it never waits for the master
@@ -41,20 +44,48 @@ class Result(NamedTuple):
     seconds: float
 
 
-def evaluate(agents: Sequence, theta: np.ndarray, individual, aggregate: Callable) -> Result:
-    """Let an individual live in each of its environments; a failed lifetime fails it."""
+def agents_for(names: list[str], hebb_rule: str, init_weights: str, max_steps: int | None) -> list:
+    """One agent per environment, all with the same θ; ValueError where they cannot share it.
+
+    The environments are looked at in a process of its own: some start threads or take hold of
+    a device, which workers that are forked later must not inherit.
+    """
+    with ProcessPoolExecutor(1, mp_context=fork) as process:
+        bodies = list(process.map(describe, names))
+    agents = [Agent(hebb_rule, body, init_weights, max_steps) for body in bodies]
+    for agent in agents:
+        agent.warm_up()
+    for agent in agents[1:]:
+        if agent.body.sizes != agents[0].body.sizes:
+            raise ValueError(
+                f"{names[0]} and {agent.body.environment} cannot share one set of coefficients: "
+                f"their networks have {agents[0].body.sizes} and {agent.body.sizes} "
+                "inputs and outputs"
+            )
+    return agents
+
+
+def live(agent: Agent, parameters: np.ndarray, seed: int) -> Outcome:
+    """A lifetime in which an environment may raise anything: it then counts as failed."""
+    try:
+        return agent.live(parameters, seed)
+    except Exception as error:
+        log.warning("%s with seed %d: %r", agent.body.environment, seed, error, exc_info=True)
+        return Outcome(-math.inf, 0, f"{type(error).__name__}: {error}")
+
+
+def evaluate(
+    agents: Sequence[Agent], aggregate: Callable, episodes: int, theta: np.ndarray, individual
+) -> Result:
+    """Let an individual live its episodes in each environment; a failed one fails it."""
     begun = time.perf_counter()
     parameters = individual.parameters(theta)
-    outcomes, failure = [], None
-    for agent in agents:
-        try:
-            outcome = agent.live(parameters, individual.lifetime_seed())
-        except Exception as error:  # an environment may raise anything
-            log.warning("lifetime %s failed", individual, exc_info=True)
-            failure = f"{type(error).__name__}: {error}"
-            break
-        outcomes.append(outcome)
-        failure = failure or outcome.failure
+    outcomes = [
+        live(agent, parameters, individual.lifetime_seed(episode))
+        for agent in agents
+        for episode in range(episodes)
+    ]
+    failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
     fitness = -math.inf if failure else float(aggregate([o.fitness for o in outcomes]))
     return Result(
         fitness,
@@ -125,8 +156,8 @@ class LocalWorkers:
         self.workers.append(_Worker(self.evaluate, self.theta, self.workers))
 
     def map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
-        """The results of all individuals, in their order. on_result(result) is called at each
-        arrival, and about five times a second with None; what it raises ends the generation."""
+        """The results of all individuals, in their order. on_result(individual, result) is called
+        at each arrival, and (None, None) at least five times a second; it may raise."""
         self.theta[:] = theta
         results: list[Result | None] = [None] * len(individuals)
         waiting = collections.deque(range(len(individuals)))
@@ -138,8 +169,8 @@ class LocalWorkers:
                 results[index] = result
                 self.pace += 0.1 * (result.seconds - self.pace)
                 left -= 1
-                on_result(result)
-            on_result(None)
+                on_result(individuals[index], result)
+            on_result(None, None)
         return results
 
     def _hand_out(self, waiting: collections.deque, individuals: Sequence) -> None:
