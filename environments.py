@@ -92,7 +92,7 @@ def _find(environment: str):
     for part, (module, packages) in INSTALL.items():
         if part in environment and not importlib.util.find_spec(module):
             raise ValueError(f"{environment} needs {module}: pip install {packages}")
-    known = [*gymnasium.registry, *gym_registry()]
+    known = {**gymnasium.registry, **gym_registry()}
     near = difflib.get_close_matches(environment, known, 3)
     raise ValueError(
         f"unknown environment {environment!r}"
@@ -113,12 +113,9 @@ def _import_users(environment: str) -> str:
     return name
 
 
-def make(
-    environment: str, render_mode: str | None = None, max_steps: int | None = None
-) -> gymnasium.Env:
+def make(environment: str, render_mode: str | None = None) -> gymnasium.Env:
     """The gymnasium environment of an id, ready for `reset`.
 
-    max_steps: limit of steps where the environment has none (10,000), or a lower one.
     ValueError for an unknown id (with the nearest names) and for a package that is missing.
     """
     spec = _find(_import_users(environment))

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import random
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -165,7 +166,8 @@ class Agent:
         init = "coevolve" if self.static else self.init_weights
         self.policy.start(init, seeds.stream(seed, seeds.WEIGHTS), evolved)
         world_seed = seeds.integer(seed, seeds.WORLD)
-        np.random.seed(world_seed)  # for environments that draw from the global generator
+        random.seed(world_seed)  # for environments that draw from the global generators
+        np.random.seed(world_seed)
         env = self._enter()
         try:
             return lifetime(
