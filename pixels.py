@@ -23,6 +23,12 @@ FEATURE_SIDE = STRIDED // 2  # after its pool: 9
 MAPS = (6, 8)  # output channels of the two convolutions
 N_FEATURES = MAPS[1] * FEATURE_SIDE**2
 REAL, ROUNDED, FIXED = 0, 1, 2  # arithmetic of a resize, see `sampling`
+EXP = tuple(1 / math.factorial(k + 1) for k in range(11))  # (exp(y) - 1) / y
+
+
+def _round_up(n):
+    """To whole rounds of a vectorised loop: 64 float32."""
+    return -(-n // 64) * 64
 
 
 def conv_shapes(channels):
@@ -45,7 +51,7 @@ def _area_taps(n):
         if right - end > 1e-3:
             taps.append(min(right - end, 1, cell) / cell)
         first[d], weights[d, : len(taps)] = inner, taps
-    return first, weights
+    return first, weights[:, weights.any(axis=0)]
 
 
 def _linear_taps(n, unit):
@@ -59,174 +65,236 @@ def _linear_taps(n, unit):
 
 
 @cache
-def sampling(height, width, grey_levels):
-    """What `resize` needs to know of a size: arithmetic, x taps, y taps, factor and offset.
+def sampling(height, width, channels, grey_levels):
+    """What `resize` needs to know of an image: arithmetic, taps along x and y, factor, offset.
 
     OpenCV has three ways, and they round differently: linear in fixed point where an axis grows,
     sums of whole pixels where both ratios are whole numbers, weighted areas otherwise.
     """
+    arithmetic, factor, offset = ROUNDED if grey_levels else REAL, 1.0, 0.0
     if min(height, width) < SIDE:
         arithmetic, unit = (FIXED, 2048) if grey_levels else (REAL, 1)
-        return arithmetic, *_linear_taps(width, unit), *_linear_taps(height, unit), 1.0, 0.0
-    taps = *_area_taps(width), *_area_taps(height)
-    if not grey_levels:
-        return REAL, *taps, 1.0, 0.0
-    if height % SIDE or width % SIDE:
-        return ROUNDED, *taps, 1.0, 0.0
-    for weights in taps[1::2]:
-        weights[weights > 0] = 1
-    pixels = (height // SIDE) * (width // SIDE)
-    halves_go_up = height == width == 2 * SIDE  # only in sums of 2x2; others go to the even one
-    return ROUNDED, *taps, 1 / pixels, 1 / 8 if halves_go_up else 0.0
+        x_first, x_weights = _linear_taps(width, unit)
+        y_first, y_weights = _linear_taps(height, unit)
+    else:
+        x_first, x_weights = _area_taps(width)
+        y_first, y_weights = _area_taps(height)
+        if grey_levels and height % SIDE == width % SIDE == 0:
+            x_weights[x_weights > 0] = y_weights[y_weights > 0] = 1
+            factor = SIDE * SIDE / (height * width)
+            # Only in sums of 2x2 pixels halves go up, in others to the even neighbour.
+            offset = 1 / 8 if factor == 1 / 4 and height == width else 0.0
+    # The taps along x in the order in which a row is stored: channel, parity, x >> 1.
+    order = np.arange(SIDE).reshape(HALF, 2).T.ravel()
+    index = np.concatenate([x_first[order] * channels + c for c in range(channels)])
+    x_weights = np.tile(x_weights[order].T, channels)
+    pad = (0, _round_up(index.size) - index.size)
+    return (
+        (arithmetic, np.float32(factor), np.float32(offset)),
+        (np.pad(index, pad), np.pad(x_weights, ((0, len(x_weights) % 2), pad))),
+        (y_first, np.ascontiguousarray(y_weights)),
+    )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def resize(image, sampling, level, rows, maps):
+def resize(image, how, x_taps, y_taps, level, line, rows, maps):
     """Shrink or stretch an image to SIDE x SIDE, to the bits of cv2.resize(..., INTER_AREA).
 
-    image (H, W, C) uint8 or float32; sampling: of its size; level: the value that becomes 1;
-    rows (H + 1, C, 2, HALF) float32: scratch; maps (C, 2, 2, HALF² or more) float32: the result.
+    image (H, W·C) uint8 or float32; how, x_taps, y_taps: of `sampling`; level: what becomes 1;
+    line (> W·C), rows (H + 1, padded C·SIDE) float32: scratch;
+    maps (C, 2, 2, HALF² or more) float32: the result.
     """
-    arithmetic, x_first, x_weights, y_first, y_weights, factor, offset = sampling
-    height, _, channels = image.shape
+    (arithmetic, factor, offset), (index, x_weights), (y_first, y_weights) = how, x_taps, y_taps
+    height, channels = image.shape[0], maps.shape[0]
     for y in range(height):
-        for c in range(channels):
-            for x in range(SIDE):
-                s = np.float32(0)
-                for k in range(x_weights.shape[1]):
-                    if x_weights[x, k] != 0:
-                        s += np.float32(image[y, x_first[x] + k, c]) * x_weights[x, k]
-                rows[y, c, x & 1, x >> 1] = s
-    flat = rows.reshape(height + 1, channels * SIDE)
-    total = flat[height]
+        source, row = image[y], rows[y]
+        for s in range(source.size):
+            line[s] = source[s]
+        row[:] = 0
+        for k in range(0, len(x_weights), 2):  # in pairs for speed, yet added one by one
+            left, right = line[k * channels :], line[(k + 1) * channels :]
+            a, b = x_weights[k], x_weights[k + 1]
+            for j in range(row.size):
+                i = index[j]
+                row[j] = row[j] + left[i] * a[j] + right[i] * b[j]
+    row = rows[height]
     for y in range(SIDE):
         first = y_first[y]
         if arithmetic == FIXED:
-            low, high = flat[first], flat[min(first + 1, height - 1)]
-            a, b = np.int32(y_weights[y, 0]), np.int32(y_weights[y, 1])
-            for j in range(total.size):
-                s = ((np.int32(low[j]) >> 4) * a >> 16) + ((np.int32(high[j]) >> 4) * b >> 16)
-                total[j] = (s + 2) >> 2
+            _mix(rows[first], rows[min(first + 1, height - 1)], y_weights[y], row)
         else:
-            total[:] = 0
+            row[:] = 0
             for k in range(y_weights.shape[1]):
                 weight = y_weights[y, k]
                 if weight != 0:
-                    row = flat[first + k]
-                    for j in range(total.size):
-                        total[j] += row[j] * weight
-            if arithmetic == ROUNDED:
-                for j in range(total.size):
-                    total[j] = np.rint(total[j] * np.float32(factor) + np.float32(offset))
+                    _add(rows[first + k], weight, row)
+        _finish(row, arithmetic, factor, offset, level)
+        j = 0
         for c in range(channels):
             for parity in range(2):
-                line = rows[height, c, parity]
-                target = maps[c, y & 1, parity, (y >> 1) * HALF :]
-                for x in range(HALF):
-                    target[x] = line[x] / level
+                plane = maps[c, y & 1, parity]
+                start = (y >> 1) * HALF
+                for x in range(start, start + HALF):
+                    plane[x] = row[j]
+                    j += 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _add(source, weight, row):
+    for j in range(row.size):
+        row[j] += source[j] * weight
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mix(low, high, weights, row):
+    """OpenCV's vertical half of a linear resize in fixed point, truncations included."""
+    a, b = np.int32(weights[0]), np.int32(weights[1])
+    for j in range(row.size):
+        s = ((np.int32(low[j]) >> 4) * a >> 16) + ((np.int32(high[j]) >> 4) * b >> 16)
+        row[j] = (s + 2) >> 2
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _finish(row, arithmetic, factor, offset, level):
+    if arithmetic == ROUNDED:
+        for j in range(row.size):
+            row[j] = np.rint(row[j] * factor + offset) / level
+    else:
+        for j in range(row.size):
+            row[j] /= level
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def tanh(x):
     """Hyperbolic tangent of a float32, rounded from float64; branchless, so loops vectorise.
 
-    tanh(x) = e / (e + 2) with e = exp(2x) - 1, which is doubled up from 2x / 32 by
+    tanh(x) = e / (e + 2) with e = exp(2x) - 1, which is doubled up from x / 16 by
     exp(2y) - 1 = e (e + 2).
     """
-    y = np.float64(10 if x > 10 else -10 if x < -10 else x) / 16  # NaN passes
-    e = 1.0
-    for k in range(11, 1, -1):
-        e = 1 + e * y / k
+    y = np.float64(x)
+    y = (10.0 if y > 10 else -10.0 if y < -10 else y) / 16  # beyond is 1 in float32; NaN stays
+    e = 0.0
+    for k in range(10, -1, -1):
+        e = e * y + EXP[k]
     e *= y
     for _ in range(5):
         e *= e + 2
     return np.float32(e / (e + 2))
 
 
-def _correlation(size, members):
-    """Compile a correlation in steps of two with a size x size kernel.
-
-    `correlate(planes, kernel, width, sums)` adds to sums (members², n) the correlation of one
-    input channel, planes (2, 2, >= n + size·width), at members² offsets (0, 0), (0, 1), ...
-    """
-
-    @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-    def correlate(planes, kernel, width, sums):
-        for n in range(sums.shape[1]):
-            for dy in range(members):
-                for dx in range(members):
-                    s = sums[dy * members + dx, n]
-                    for ky in range(size):
-                        for kx in range(size):
-                            y, x = dy + ky, dx + kx
-                            s += (
-                                kernel[ky, kx]
-                                * planes[y & 1, x & 1, n + (y >> 1) * width + (x >> 1)]
-                            )
-                    sums[dy * members + dx, n] = s
-
-    return correlate
-
-
-_correlate3, _correlate5 = _correlation(3, 2), _correlation(5, 1)
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
-def see(maps, kernels1, kernels2, sums1, maps2, sums2, features):
-    """The two convolutions, each with max-pool and tanh; False when a sum is not finite."""
+def squash(x):
+    """tanh in place; False when an element was not finite."""
     top = np.int32(0)
-    for o in range(kernels1.shape[0]):
+    for n in range(x.size):
+        top = max(top, np.int32(np.float32(x[n]).view(np.int32) & 0x7FFFFFFF))
+    for n in range(x.size):
+        x[n] = tanh(x[n])
+    return top < 0x7F800000  # the bits of infinity; above are those of NaN
+
+
+@njit(cache=True, nogil=True)
+def _at(planes, width, n, y, x):
+    """Sample (y, x) from where sample n of the even plane lies."""
+    return planes[y & 1, x & 1, n + (y >> 1) * width + (x >> 1)]
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _correlate3(planes, kernel, sums):
+    """Add one channel's 3x3 correlation, in steps of one, to sums (4, n): the pool's members."""
+    a, b, c, d = sums[0], sums[1], sums[2], sums[3]  # not unpacked: contiguous
+    for n in range(a.size):
+        s, t, u, v = a[n], b[n], c[n], d[n]
+        for y in range(3):
+            for x in range(3):
+                k = kernel[y, x]
+                s += k * _at(planes, HALF, n, y, x)
+                t += k * _at(planes, HALF, n, y, x + 1)
+                u += k * _at(planes, HALF, n, y + 1, x)
+                v += k * _at(planes, HALF, n, y + 1, x + 1)
+        a[n], b[n], c[n], d[n] = s, t, u, v
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _correlate5(planes, kernel, sums):
+    """Add one channel's 5x5 correlation in steps of two to sums (n,)."""
+    for n in range(sums.size):
+        s = sums[n]
+        for y in range(5):
+            for x in range(5):
+                s += kernel[y, x] * _at(planes, QUARTER, n, y, x)
+        sums[n] = s
+
+
+@njit(cache=True, nogil=True)
+def _max(a, b):
+    """The larger; NaN if a is."""
+    return b if b > a else a
+
+
+@njit(cache=True, nogil=True)
+def see(maps1, kernels1, sums1, maps2, kernels2, sums2, features):
+    """The two convolutions, each with max-pool and tanh; False when a sum is not finite."""
+    finite = True
+    a, b, c, d = sums1[0], sums1[1], sums1[2], sums1[3]
+    for o in range(len(kernels1)):
         sums1[:] = 0
-        for c in range(kernels1.shape[1]):
-            _correlate3(maps[c], kernels1[o, c], HALF, sums1)
-        a, b, c, d = sums1
+        for i in range(len(maps1)):
+            _correlate3(maps1[i], kernels1[o, i], sums1)
         for n in range(a.size):
-            s = np.float32(a[n] + b[n] + c[n] + d[n])
-            top = np.int32(max(top, s.view(np.int32) & 0x7FFFFFFF))
-            a[n] = tanh(max(max(a[n], b[n]), max(c[n], d[n])))
+            a[n] = _max(_max(a[n], b[n]), _max(c[n], d[n]))
+        finite &= squash(a)
         for y in range(POOLED):
             for x in range(POOLED):
                 maps2[o, y & 1, x & 1, (y >> 1) * QUARTER + (x >> 1)] = a[y * HALF + x]
-    for o in range(kernels2.shape[0]):
+    n = 0
+    for o in range(len(kernels2)):
         sums2[:] = 0
-        for c in range(kernels2.shape[1]):
-            _correlate5(maps2[c], kernels2[o, c], QUARTER, sums2)
-        a = sums2[0]
-        for n in range(a.size):
-            s = np.float32(a[n])
-            top = np.int32(max(top, s.view(np.int32) & 0x7FFFFFFF))
-        for y in range(FEATURE_SIDE):
-            for x in range(FEATURE_SIDE):
-                n = 2 * y * QUARTER + 2 * x
-                s = max(max(a[n], a[n + 1]), max(a[n + QUARTER], a[n + QUARTER + 1]))
-                features[(o * FEATURE_SIDE + x) * FEATURE_SIDE + y] = tanh(s)
-    return top < 0x7F800000  # the bits of infinity, above which are those of NaN
+        for i in range(len(maps2)):
+            _correlate5(maps2[i], kernels2[o, i], sums2)
+        for x in range(FEATURE_SIDE):
+            for y in range(FEATURE_SIDE):
+                s = sums2[2 * y * QUARTER + 2 * x :]
+                features[n] = _max(_max(s[0], s[1]), _max(s[QUARTER], s[QUARTER + 1]))
+                n += 1
+    return squash(features) and finite
 
 
 class Eye:
-    """The buffers and kernels of one network's convolutions."""
+    """What one network's convolutions keep between images: kernels and buffers, all float32."""
 
-    def __init__(self, shape1, shape2):
-        n1, n2 = -(-POOLED * HALF // 16) * 16, -(-2 * FEATURE_SIDE * QUARTER // 16) * 16
-        self.kernels = np.zeros(shape1, np.float32), np.zeros(shape2, np.float32)
-        self.maps1 = np.zeros((shape1[1], 2, 2, n1 + 2 * HALF), np.float32)
-        self.maps2 = np.zeros((shape2[1], 2, 2, n2 + 3 * QUARTER), np.float32)
-        self.sums1, self.sums2 = np.zeros((4, n1), np.float32), np.zeros((1, n2), np.float32)
-        self.rows = np.zeros((0, shape1[1], 2, HALF), np.float32)
+    def __init__(self, channels):
+        shape1, shape2 = conv_shapes(channels)
+        n1, n2 = _round_up(POOLED * HALF), _round_up(2 * FEATURE_SIDE * QUARTER)
+        self.kernels1, self.kernels2 = np.zeros(shape1, np.float32), np.zeros(shape2, np.float32)
+        self.maps1 = np.zeros((channels, 2, 2, n1 + 2 * HALF), np.float32)
+        self.maps2 = np.zeros((MAPS[0], 2, 2, n2 + 3 * QUARTER), np.float32)
+        self.sums1, self.sums2 = np.zeros((4, n1), np.float32), np.zeros(n2, np.float32)
+        self.size = None
 
     def load(self, weights):
         """Take conv weights, flat in torch's order."""
-        for kernel in self.kernels:
-            kernel[...] = weights[: kernel.size].reshape(kernel.shape).swapaxes(2, 3)
-            weights = weights[kernel.size :]
+        for kernels in (self.kernels1, self.kernels2):
+            kernels[...] = weights[: kernels.size].reshape(kernels.shape).swapaxes(2, 3)
+            weights = weights[kernels.size :]
 
-    def see(self, image, level, features):
-        """Write the features (N_FEATURES,) of an image; False when anything is not finite."""
+    def resize(self, image, level):
+        """Resize an (H, W, C) image into the maps: uint8 by 255, other types by `level`."""
         grey_levels = image.dtype == np.uint8
         image = np.ascontiguousarray(image, None if grey_levels else np.float32)
-        height, width, channels = image.shape
-        if len(self.rows) != height + 1:
-            self.rows = np.zeros((height + 1, channels, 2, HALF), np.float32)
-        level = np.float32(255) if grey_levels else level
-        resize(image, sampling(height, width, grey_levels), level, self.rows, self.maps1)
-        return see(self.maps1, *self.kernels, self.sums1, self.maps2, self.sums2, features)
+        size = *image.shape, grey_levels
+        if size != self.size:
+            height, width, channels = image.shape
+            self.sampling = sampling(*size)
+            (index, x_weights) = self.sampling[1]
+            self.line = np.zeros((width + len(x_weights)) * channels, np.float32)
+            self.rows = np.zeros((height + 1, index.size), np.float32)
+            self.size = size
+        level = np.float32(255 if grey_levels else level)
+        image = image.reshape(len(image), -1)
+        resize(image, *self.sampling, level, self.line, self.rows, self.maps1)
+
+    def conv(self, features):
+        """Write the features (N_FEATURES,) of what was resized; False when not finite."""
+        buffers = self.maps1, self.kernels1, self.sums1, self.maps2, self.kernels2, self.sums2
+        return see(*buffers, features)

@@ -166,7 +166,7 @@ class CNN_heb(_Policy):
         super().__init__(pixels.N_FEATURES, n_actions, hidden)
         self.channels, self.level = input_channels, np.float32(level)
         self.n_conv = sum(math.prod(shape) for shape in self._conv_shapes())
-        self.eye = pixels.Eye(*self._conv_shapes())
+        self.eye = pixels.Eye(input_channels)
 
     def _conv_shapes(self):
         return pixels.conv_shapes(self.channels)
@@ -176,5 +176,6 @@ class CNN_heb(_Policy):
 
     def forward(self, observation):
         """Activations of an (H, W, channels) image; False when anything is not finite."""
-        finite = self.eye.see(observation, self.level, self.activations[: self.sizes[0]])
+        self.eye.resize(observation, self.level)
+        finite = self.eye.conv(self.activations[: pixels.N_FEATURES])
         return _dense(self.weights, self.activations, self.sizes) and finite
