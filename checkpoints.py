@@ -25,7 +25,6 @@ import numpy as np
 from dat_files import dat_name, environment_name, load_dat, parse_dat_name, safe_name, save_dat
 from provenance import provenance
 from safe_files import (
-    MAX_TEXT,
     FileError,
     csv_text,
     decode_csv,
@@ -39,6 +38,8 @@ from safe_files import (
 __all__ = ["FileError", "RunFolder", "best_generation", "load_agent", "load_dat", "save_dat"]
 
 FORMAT = 1  # of config.json and state.npz; raise it when an older program cannot read them
+MAX_CONFIG = 1 << 20  # bytes of config.json; a plain one has 4,000
+MAX_TABLE = 1 << 24  # bytes of fitness.csv: 100,000 generations
 NEEDED = {  # the arguments that name and keep the .dat files, and their types
     "environment": (str, list),
     "hebb_rule": str,
@@ -200,11 +201,11 @@ class RunFolder:
 
     def _read(self) -> None:
         """Fill config, rows and state from the files."""
-        self.config = read_with(_decode_config, self.path / "config.json", "config", MAX_TEXT)
+        self.config = read_with(_decode_config, self.path / "config.json", "config", MAX_CONFIG)
         if (self.path / "state.npz").exists():
             self.state, self.rows = read_with(_decode_state, self.path / "state.npz", "state")
         elif (self.path / "fitness.csv").exists():
-            self.rows = read_with(_decode_rows, self.path / "fitness.csv", "table", MAX_TEXT)
+            self.rows = read_with(_decode_rows, self.path / "fitness.csv", "table", MAX_TABLE)
 
     def _repair(self) -> None:
         """Bring every file to the committed generation."""
@@ -278,7 +279,7 @@ def _decode_state(file) -> tuple[dict, list[dict]]:
 def _decode_rows(file) -> list[dict]:
     rows = decode_csv(file)
     for row in rows:
-        if type(row.get("generation")) is not int or None in row or None in row.values():
-            raise FileError("is damaged: a generation's row is not complete")
+        if type(row.get("generation")) is not int:
+            raise FileError("is damaged: a generation is not a whole number")
         row["mean"] = float(row["mean"])
     return rows
