@@ -87,7 +87,7 @@ def sampling(height, width, channels, grey_levels):
     # The taps along x in the order in which a row is stored: channel, parity, x >> 1.
     order = np.arange(SIDE).reshape(HALF, 2).T.ravel()
     index = np.concatenate([x_first[order] * channels + c for c in range(channels)])
-    x_weights = np.tile(x_weights[order].T, channels)
+    x_weights = np.tile(np.ascontiguousarray(x_weights[order].T), channels)
     pad = (0, _round_up(index.size) - index.size)
     return (
         (arithmetic, np.float32(factor), np.float32(offset)),
@@ -96,13 +96,26 @@ def sampling(height, width, channels, grey_levels):
     )
 
 
+def scratch(height, width, channels, grey_levels):
+    """Zeros for `resize`: line and rows, float32, with room for taps of weight 0 at the edge."""
+    _, (index, x_weights), _ = sampling(height, width, channels, grey_levels)
+    line = np.zeros((width + len(x_weights)) * channels, np.float32)
+    return line, np.zeros((height + 1, index.size), np.float32)
+
+
+def buffers(channels):
+    """Zeros for `see`: maps1 and sums1, maps2 and sums2, float32, padded to what its loops read."""
+    n1, n2 = _round_up(POOLED * HALF), _round_up(2 * FEATURE_SIDE * QUARTER)
+    shapes = (channels, 2, 2, n1 + 2 * HALF), (4, n1), (MAPS[0], 2, 2, n2 + 3 * QUARTER), (n2,)
+    return [np.zeros(shape, np.float32) for shape in shapes]
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def resize(image, how, x_taps, y_taps, level, line, rows, maps):
     """Shrink or stretch an image to SIDE x SIDE, to the bits of cv2.resize(..., INTER_AREA).
 
     image (H, W·C) uint8 or float32; how, x_taps, y_taps: of `sampling`; level: what becomes 1;
-    line (> W·C), rows (H + 1, padded C·SIDE) float32: scratch;
-    maps (C, 2, 2, HALF² or more) float32: the result.
+    line, rows: `scratch`; maps (C, 2, 2, HALF² or more) float32: the result.
     """
     (arithmetic, factor, offset), (index, x_weights), (y_first, y_weights) = how, x_taps, y_taps
     height, channels = image.shape[0], maps.shape[0]
@@ -129,14 +142,11 @@ def resize(image, how, x_taps, y_taps, level, line, rows, maps):
                 if weight != 0:
                     _add(rows[first + k], weight, row)
         _finish(row, arithmetic, factor, offset, level)
-        j = 0
-        for c in range(channels):
-            for parity in range(2):
-                plane = maps[c, y & 1, parity]
-                start = (y >> 1) * HALF
-                for x in range(start, start + HALF):
-                    plane[x] = row[j]
-                    j += 1
+        for p in range(2 * channels):
+            plane = maps[p // 2, y & 1, p % 2, (y >> 1) * HALF : (y >> 1) * HALF + HALF]
+            source = row[p * HALF : p * HALF + HALF]
+            for x in range(HALF):
+                plane[x] = source[x]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -184,13 +194,18 @@ def tanh(x):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def squash(x):
-    """tanh in place; False when an element was not finite."""
+    """tanh of every element, in place."""
+    for n in range(x.size):
+        x[n] = tanh(x[n])
+
+
+@njit(cache=True, nogil=True)
+def finite(x):
+    """Whether every element is: no float's bits but infinity's and NaN's reach 0x7F800000."""
     top = np.int32(0)
     for n in range(x.size):
         top = max(top, np.int32(np.float32(x[n]).view(np.int32) & 0x7FFFFFFF))
-    for n in range(x.size):
-        x[n] = tanh(x[n])
-    return top < 0x7F800000  # the bits of infinity; above are those of NaN
+    return top < 0x7F800000
 
 
 @njit(cache=True, nogil=True)
@@ -228,22 +243,26 @@ def _correlate5(planes, kernel, sums):
 
 @njit(cache=True, nogil=True)
 def _max(a, b):
-    """The larger; NaN if a is."""
     return b if b > a else a
 
 
 @njit(cache=True, nogil=True)
-def see(maps1, kernels1, sums1, maps2, kernels2, sums2, features):
-    """The two convolutions, each with max-pool and tanh; False when a sum is not finite."""
-    finite = True
+def see(kernels1, kernels2, maps1, sums1, maps2, sums2, features):
+    """The two convolutions, each with max-pool and tanh; False when a sum is not finite.
+
+    kernels (maps, channels, y, x), transposed as above; maps1 comes from `resize`;
+    features (N_FEATURES,) float32: the result, in the order of torch's flatten.
+    """
+    good = True
     a, b, c, d = sums1[0], sums1[1], sums1[2], sums1[3]
     for o in range(len(kernels1)):
         sums1[:] = 0
         for i in range(len(maps1)):
             _correlate3(maps1[i], kernels1[o, i], sums1)
+        good &= finite(sums1.ravel())
         for n in range(a.size):
             a[n] = _max(_max(a[n], b[n]), _max(c[n], d[n]))
-        finite &= squash(a)
+        squash(a)
         for y in range(POOLED):
             for x in range(POOLED):
                 maps2[o, y & 1, x & 1, (y >> 1) * QUARTER + (x >> 1)] = a[y * HALF + x]
@@ -252,49 +271,11 @@ def see(maps1, kernels1, sums1, maps2, kernels2, sums2, features):
         sums2[:] = 0
         for i in range(len(maps2)):
             _correlate5(maps2[i], kernels2[o, i], sums2)
+        good &= finite(sums2)
         for x in range(FEATURE_SIDE):
             for y in range(FEATURE_SIDE):
                 s = sums2[2 * y * QUARTER + 2 * x :]
                 features[n] = _max(_max(s[0], s[1]), _max(s[QUARTER], s[QUARTER + 1]))
                 n += 1
-    return squash(features) and finite
-
-
-class Eye:
-    """What one network's convolutions keep between images: kernels and buffers, all float32."""
-
-    def __init__(self, channels):
-        shape1, shape2 = conv_shapes(channels)
-        n1, n2 = _round_up(POOLED * HALF), _round_up(2 * FEATURE_SIDE * QUARTER)
-        self.kernels1, self.kernels2 = np.zeros(shape1, np.float32), np.zeros(shape2, np.float32)
-        self.maps1 = np.zeros((channels, 2, 2, n1 + 2 * HALF), np.float32)
-        self.maps2 = np.zeros((MAPS[0], 2, 2, n2 + 3 * QUARTER), np.float32)
-        self.sums1, self.sums2 = np.zeros((4, n1), np.float32), np.zeros(n2, np.float32)
-        self.size = None
-
-    def load(self, weights):
-        """Take conv weights, flat in torch's order."""
-        for kernels in (self.kernels1, self.kernels2):
-            kernels[...] = weights[: kernels.size].reshape(kernels.shape).swapaxes(2, 3)
-            weights = weights[kernels.size :]
-
-    def resize(self, image, level):
-        """Resize an (H, W, C) image into the maps: uint8 by 255, other types by `level`."""
-        grey_levels = image.dtype == np.uint8
-        image = np.ascontiguousarray(image, None if grey_levels else np.float32)
-        size = *image.shape, grey_levels
-        if size != self.size:
-            height, width, channels = image.shape
-            self.sampling = sampling(*size)
-            (index, x_weights) = self.sampling[1]
-            self.line = np.zeros((width + len(x_weights)) * channels, np.float32)
-            self.rows = np.zeros((height + 1, index.size), np.float32)
-            self.size = size
-        level = np.float32(255 if grey_levels else level)
-        image = image.reshape(len(image), -1)
-        resize(image, *self.sampling, level, self.line, self.rows, self.maps1)
-
-    def conv(self, features):
-        """Write the features (N_FEATURES,) of what was resized; False when not finite."""
-        buffers = self.maps1, self.kernels1, self.sums1, self.maps2, self.kernels2, self.sums2
-        return see(*buffers, features)
+    squash(features)
+    return good

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 import pixels
-from pixels import tanh
+from pixels import finite, squash
 
 
 def _uniform(bound):
@@ -57,9 +57,7 @@ def _dense(weights, activations, sizes):
     The sum over i runs in the order of i for every j at once: vectorised, yet in a fixed order.
     """
     synapse = neuron = 0
-    finite = True
-    for i in range(sizes[0]):
-        finite &= math.isfinite(activations[i])
+    good = finite(activations[: sizes[0]])
     for layer in range(len(sizes) - 1):
         n_pre, n_post = sizes[layer], sizes[layer + 1]
         post = activations[neuron + n_pre : neuron + n_pre + n_post]
@@ -70,13 +68,11 @@ def _dense(weights, activations, sizes):
             for j in range(n_post):
                 post[j] += o_i * row[j]
             synapse += n_post
-        for j in range(n_post):
-            finite &= math.isfinite(post[j])
+        good &= finite(post)
         if layer < len(sizes) - 2:
-            for j in range(n_post):
-                post[j] = tanh(post[j])
+            squash(post)
         neuron += n_pre
-    return finite
+    return good
 
 
 class _Policy:
@@ -112,9 +108,8 @@ class _Policy:
         (n_post, n_pre). Raises ValueError for another size or an unknown initialisation.
         """
         if init_weights not in INITIALISATIONS:
-            raise ValueError(
-                f"unknown initial weights {init_weights!r}; choose one of {', '.join(INITIALISATIONS)}"
-            )
+            names = ", ".join(INITIALISATIONS)
+            raise ValueError(f"unknown initial weights {init_weights!r}; choose one of {names}")
         draw = INITIALISATIONS[init_weights]
         evolved = np.asarray(evolved, np.float32)
         expected = self.n_conv + (self.n_plastic if draw is None else 0)
@@ -159,23 +154,46 @@ class MLP_heb(_Policy):
 class CNN_heb(_Policy):
     """Two evolved convolutions with max-pools, 648 features, then the plastic dense layers.
 
-    Float images are divided by `level`, uint8 images by 255.
+    level: the value of a float image that becomes 1; in uint8 images it is 255.
     """
 
     def __init__(self, input_channels, n_actions, hidden=(128, 64), level=1.0):
         super().__init__(pixels.N_FEATURES, n_actions, hidden)
         self.channels, self.level = input_channels, np.float32(level)
-        self.n_conv = sum(math.prod(shape) for shape in self._conv_shapes())
-        self.eye = pixels.Eye(input_channels)
+        self.kernels = [np.zeros(shape, np.float32) for shape in self._conv_shapes()]
+        self.n_conv = sum(kernel.size for kernel in self.kernels)
+        self._buffers, self._size = pixels.buffers(input_channels), None
 
     def _conv_shapes(self):
         return pixels.conv_shapes(self.channels)
 
     def _load(self, conv_weights):
-        self.eye.load(conv_weights)
+        for kernel in self.kernels:  # (maps, channels, x, y) in files, where axes are swapped
+            kernel[...] = conv_weights[: kernel.size].reshape(kernel.shape).swapaxes(2, 3)
+            conv_weights = conv_weights[kernel.size :]
 
     def forward(self, observation):
         """Activations of an (H, W, channels) image; False when anything is not finite."""
-        self.eye.resize(observation, self.level)
-        finite = self.eye.conv(self.activations[: pixels.N_FEATURES])
-        return _dense(self.weights, self.activations, self.sizes) and finite
+        self._resize(observation)
+        features = self.activations[: pixels.N_FEATURES]
+        good = pixels.see(*self.kernels, *self._buffers, features)
+        return _dense(self.weights, self.activations, self.sizes) and good
+
+    def _resize(self, image):
+        grey_levels = image.dtype == np.uint8
+        image = np.ascontiguousarray(image, None if grey_levels else np.float32)
+        if (*image.shape, grey_levels) != self._size:
+            self._prepare(*image.shape, grey_levels)
+        level = np.float32(255) if grey_levels else self.level
+        image = image.reshape(len(image), -1)
+        pixels.resize(image, *self._sampling, level, *self._scratch, self._buffers[0])
+
+    def _prepare(self, height, width, channels, grey_levels):
+        """Tables and scratch for images of another size."""
+        if channels != self.channels:
+            raise ValueError(
+                f"an image of {channels} channels, but this network has {self.channels}"
+            )
+        self._size = height, width, channels, grey_levels
+        self._sampling = pixels.sampling(*self._size)
+        self._scratch = pixels.scratch(*self._size)
