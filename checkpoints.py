@@ -152,6 +152,15 @@ class RunFolder:
         self._write_derived()
         self._drop_superseded()
 
+    def save_failure(self, name: str, blocks: dict) -> list[Path]:
+        """Keep the parameters of an individual whose lifetime failed; the paths, per block."""
+        folder = self.path / "failures"
+        folder.mkdir(exist_ok=True)
+        paths = [folder / f"{name}__{label}.dat" for label in blocks]
+        for path, array in zip(paths, blocks.values(), strict=True):
+            save_dat(path, array)
+        return paths
+
     def dat_files(self) -> list[tuple[int, str, Path]]:
         """(generation, block label, path) of every `.dat` in the folder, sorted."""
         parsed = ((parse_dat_name(path.name), path) for path in self.path.iterdir())

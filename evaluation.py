@@ -57,6 +57,9 @@ def read_agent(config: dict) -> tuple[list[Agent], np.ndarray, list[str]]:
             "init_weights": config["init_weights"] or INIT_WEIGHTS.default,
         }
         paths = [path for path in (config["path_hebb"], config["path_coev"]) if path]
+        for path in paths:
+            if not os.path.exists(path):
+                raise ValueError(f"{path} does not exist")
     seen = trained["environment"]
     names = config["environment"] or seen or ["CarRacing-v0"]
     agents = workers.agents_for(

@@ -53,7 +53,7 @@ def centred_ranks(fitness: np.ndarray) -> np.ndarray:
 
 
 class SGD:
-    """θ += lr · v, where v = momentum · v + g, as torch.optim.SGD: the paper's, without momentum."""
+    """θ += lr · v with v = momentum · v + g, as torch.optim.SGD; the paper has no momentum."""
 
     def __init__(self, n: int, momentum: float = 0.0):
         self.momentum = momentum

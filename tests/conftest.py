@@ -1,0 +1,62 @@
+"""What the tests share: the commands as a user types them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHORT = ["--environment", "CartPole-v1", "--popsize", "8", "--seed", "3"]
+
+
+def command(program: str, *arguments, **options) -> subprocess.CompletedProcess:
+    """Run a script of the root, wait, and keep what it printed."""
+    options = {"timeout": 300, "cwd": ROOT} | options
+    line = [sys.executable, ROOT / program, *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, **options)
+
+
+def start(program: str, *arguments, **options) -> subprocess.Popen:
+    """Start a script of the root in a process group of its own."""
+    line = [sys.executable, ROOT / program, *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(line, cwd=ROOT, start_new_session=True, **(pipes | options))
+
+
+def run_folder(folder: Path) -> Path:
+    """The only run in a folder."""
+    (run,) = folder.iterdir()
+    return run
+
+
+def coefficients(run: Path) -> dict[str, bytes]:
+    """The bytes of every .dat of a run, by name."""
+    return {path.name: path.read_bytes() for path in run.glob("*.dat")}
+
+
+@pytest.fixture
+def refused(capfd):
+    """A check that a command ends with status 2 and one line that contains some words."""
+
+    def check(result: subprocess.CompletedProcess, *words: str) -> None:
+        assert result.returncode == 2, result.stderr
+        assert result.stderr.count("\n") == 1, result.stderr
+        assert "Traceback" not in result.stderr
+        for word in words:
+            assert word in result.stderr, (word, result.stderr)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def short_run(tmp_path_factory) -> Path:
+    """A run of three generations on CartPole-v1."""
+    folder = tmp_path_factory.mktemp("short")
+    result = command("train_hebb.py", *SHORT, "--generations", 3, "--folder", folder)
+    assert result.returncode == 0, result.stderr
+    return run_folder(folder)
+
+
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
