@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from time import perf_counter
 
 import gymnasium
 import numpy as np
@@ -246,6 +247,43 @@ def test_five_hundred_full_lifetimes_leave_no_memory_behind():
     assert growth(lifetimes=500, steps=1000) <= 20
 
 
+def seconds(env, actions):
+    """Time of the steps, and the part of it that the physics takes."""
+    physics, step = 0.0, env.scene.global_step
+
+    def timed():
+        nonlocal physics
+        start = perf_counter()
+        step()
+        physics += perf_counter() - start
+
+    env.scene.global_step = timed
+    start = perf_counter()
+    for action in actions:
+        env.step(action)
+    return perf_counter() - start, physics
+
+
+@pytest.mark.slow
+def test_a_step_costs_three_fifths_of_the_originals_and_little_more_than_the_physics():
+    assert environments.gym_registry(), "the original needs gym"
+    from pybullet_envs.gym_locomotion_envs import AntBulletEnv as Original
+
+    env, original, ratios = make("AntBulletEnv-v0").unwrapped, Original(), []
+    for seed in range(7):
+        actions = waves(env, 960, seed=seed)
+        start = perf_counter()
+        env.reset(seed=seed)
+        reset = perf_counter() - start
+        ours, physics = seconds(env, actions)
+        original.reset()
+        theirs, _ = seconds(original, actions)
+        ratios.append((ours / theirs, (reset + ours) / physics))
+    of_the_original, of_the_physics = np.median(ratios, axis=0)
+    assert of_the_original <= 0.60
+    assert of_the_physics <= 1.65
+
+
 def test_a_film_needs_no_display_and_follows_the_robot(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     env = make("AntBulletEnv-v0", render_mode="rgb_array")
@@ -263,8 +301,11 @@ def test_a_film_needs_no_display_and_follows_the_robot(monkeypatch):
     env.close()
 
 
-def test_the_window_without_a_display_is_refused_in_one_line(monkeypatch):
+@pytest.mark.skipif(sys.platform != "linux", reason="DISPLAY is X11's")
+@pytest.mark.parametrize("display", [None, ":987"])
+def test_the_window_without_a_display_is_refused_in_one_line(monkeypatch, display):
     monkeypatch.delenv("DISPLAY", raising=False)
-    env = make("AntBulletEnv-v0", render_mode="human")
+    if display:
+        monkeypatch.setenv("DISPLAY", display)
     with pytest.raises(ValueError, match="needs a display"):
-        env.reset()
+        make("AntBulletEnv-v0", render_mode="human")
