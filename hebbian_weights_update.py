@@ -108,8 +108,13 @@ def _divide(layer, top):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _standardise(layer):
-    mean = np.mean(layer)
-    std = np.std(layer)
+    total = square = 0.0
+    for w in layer:
+        total += w
+    mean = total / layer.size
+    for w in layer:
+        square += (w - mean) ** 2
+    std = np.sqrt(square / layer.size)
     if std != 0:
-        for s in range(len(layer)):
+        for s in range(layer.size):
             layer[s] = (layer[s] - mean) / std

@@ -23,7 +23,10 @@ FEATURE_SIDE = STRIDED // 2  # after its pool: 9
 MAPS = (6, 8)  # output channels of the two convolutions
 N_FEATURES = MAPS[1] * FEATURE_SIDE**2
 REAL, ROUNDED, FIXED = 0, 1, 2  # arithmetic of a resize, see `sampling`
-EXP = tuple(1 / math.factorial(k + 1) for k in range(11))  # (exp(y) - 1) / y
+EXPM1 = tuple(1 / math.factorial(k + 1) for k in range(11))  # Taylor, (exp(y) - 1) / y
+
+compiled = njit(cache=True, nogil=True, error_model="numpy")
+fused = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # a·b + c at once
 
 
 def _round_up(n):
@@ -110,7 +113,7 @@ def buffers(channels):
     return [np.zeros(shape, np.float32) for shape in shapes]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def resize(image, how, x_taps, y_taps, level, line, rows, maps):
     """Shrink or stretch an image to SIDE x SIDE, to the bits of cv2.resize(..., INTER_AREA).
 
@@ -149,13 +152,13 @@ def resize(image, how, x_taps, y_taps, level, line, rows, maps):
                 plane[x] = source[x]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _add(source, weight, row):
     for j in range(row.size):
         row[j] += source[j] * weight
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _mix(low, high, weights, row):
     """OpenCV's vertical half of a linear resize in fixed point, truncations included."""
     a, b = np.int32(weights[0]), np.int32(weights[1])
@@ -164,7 +167,7 @@ def _mix(low, high, weights, row):
         row[j] = (s + 2) >> 2
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _finish(row, arithmetic, factor, offset, level):
     if arithmetic == ROUNDED:
         for j in range(row.size):
@@ -174,7 +177,7 @@ def _finish(row, arithmetic, factor, offset, level):
             row[j] /= level
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@fused
 def tanh(x):
     """Hyperbolic tangent of a float32, rounded from float64; branchless, so loops vectorise.
 
@@ -185,21 +188,21 @@ def tanh(x):
     y = (10.0 if y > 10 else -10.0 if y < -10 else y) / 16  # beyond is 1 in float32; NaN stays
     e = 0.0
     for k in range(10, -1, -1):
-        e = e * y + EXP[k]
+        e = e * y + EXPM1[k]
     e *= y
     for _ in range(5):
         e *= e + 2
     return np.float32(e / (e + 2))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def squash(x):
     """tanh of every element, in place."""
     for n in range(x.size):
         x[n] = tanh(x[n])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def finite(x):
     """Whether every element is: no float's bits but infinity's and NaN's reach 0x7F800000."""
     top = np.int32(0)
@@ -208,13 +211,13 @@ def finite(x):
     return top < 0x7F800000
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _at(planes, width, n, y, x):
     """Sample (y, x) from where sample n of the even plane lies."""
     return planes[y & 1, x & 1, n + (y >> 1) * width + (x >> 1)]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@fused
 def _correlate3(planes, kernel, sums):
     """Add one channel's 3x3 correlation, in steps of one, to sums (4, n): the pool's members."""
     a, b, c, d = sums[0], sums[1], sums[2], sums[3]  # not unpacked: contiguous
@@ -230,7 +233,7 @@ def _correlate3(planes, kernel, sums):
         a[n], b[n], c[n], d[n] = s, t, u, v
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@fused
 def _correlate5(planes, kernel, sums):
     """Add one channel's 5x5 correlation in steps of two to sums (n,)."""
     for n in range(sums.size):
@@ -241,12 +244,12 @@ def _correlate5(planes, kernel, sums):
         sums[n] = s
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _max(a, b):
     return b if b > a else a
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def see(kernels1, kernels2, maps1, sums1, maps2, sums2, features):
     """The two convolutions, each with max-pool and tanh; False when a sum is not finite.
 

@@ -8,10 +8,9 @@ Files and evolved vectors hold a layer as (n_post, n_pre), which the views of `l
 import math
 
 import numpy as np
-from numba import njit
 
 import pixels
-from pixels import finite, squash
+from pixels import compiled, finite, squash
 
 
 def _uniform(bound):
@@ -50,7 +49,7 @@ INITIALISATIONS = {
 }
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _dense(weights, activations, sizes):
     """Fill the activations behind the input; False when input or a sum is not finite.
 
@@ -76,17 +75,18 @@ def _dense(weights, activations, sizes):
 
 
 class _Policy:
-    """Dense layers n_features -> hidden tanh -> n_actions linear, behind `n_conv` evolved weights.
+    """Dense layers n_features -> hidden tanh -> n_actions linear, behind evolved conv kernels.
 
-    sizes (layers + 1,) int64; n_plastic: S; weights (S,), activations (sum(sizes),) and
-    output (n_actions,), the end of activations: float32, overwritten in place.
+    sizes (layers + 1,) int64; n_plastic: S; n_conv: evolved weights that are not plastic;
+    weights (S,), activations (sum(sizes),) and its end, output (n_actions,): float32, kept, and
+    overwritten in place.
     """
 
-    n_conv = 0
-
-    def __init__(self, n_features, n_actions, hidden):
+    def __init__(self, n_features, n_actions, hidden, kernels=()):
         self.sizes = np.array([n_features, *hidden, n_actions], np.int64)
         self.n_plastic = int(self.sizes[:-1] @ self.sizes[1:])
+        self.n_conv = sum(kernel.size for kernel in kernels)
+        self.kernels = kernels
         self.weights = np.zeros(self.n_plastic, np.float32)
         self.activations = np.zeros(self.sizes.sum(), np.float32)
         self.output = self.activations[-n_actions:]
@@ -102,7 +102,7 @@ class _Policy:
         return np.split(self.activations, np.cumsum(self.sizes)[:-1])
 
     def start(self, init_weights, rng, evolved=()):
-        """Begin a lifetime: load the conv weights, load or draw the dense ones.
+        """Begin a lifetime: load the conv weights; load the dense ones, or draw them from rng.
 
         evolved: ([n_conv +] S,) for `coevolve`, else (n_conv,), each layer flattened from
         (n_post, n_pre). Raises ValueError for another size or an unknown initialisation.
@@ -110,33 +110,27 @@ class _Policy:
         if init_weights not in INITIALISATIONS:
             names = ", ".join(INITIALISATIONS)
             raise ValueError(f"unknown initial weights {init_weights!r}; choose one of {names}")
-        draw = INITIALISATIONS[init_weights]
-        evolved = np.asarray(evolved, np.float32)
-        expected = self.n_conv + (self.n_plastic if draw is None else 0)
-        if evolved.shape != (expected,):
-            raise ValueError(
-                f"{expected} evolved weights expected, not an array of {evolved.shape}"
-            )
-        self._load(evolved[: self.n_conv])
-        rest = evolved[self.n_conv :]
-        for layer in self.layers():
-            if draw is None:
-                layer[...] = rest[: layer.size].reshape(layer.shape)
-                rest = rest[layer.size :]
-            else:
+        draw, layers = INITIALISATIONS[init_weights], self.layers()
+        loaded = self._kernels_as_in_files() + (layers if draw is None else [])
+        evolved, expected = np.ravel(evolved), sum(view.size for view in loaded)
+        if evolved.size != expected:
+            raise ValueError(f"{evolved.size} evolved weights given, {expected} expected")
+        for view in loaded:
+            view[...] = evolved[: view.size].reshape(view.shape)
+            evolved = evolved[view.size :]
+        if draw is not None:
+            for layer in layers:
                 layer[...] = draw(rng, layer.shape)
 
     def draw(self, rng):
         """All weights by `default`, as `start` takes them for `coevolve`: float32, flat."""
-        shapes = [*self._conv_shapes(), *(layer.shape for layer in self.layers())]
-        matrices = ((shape[0], math.prod(shape[1:])) for shape in shapes)
+        shapes = [view.shape for view in self._kernels_as_in_files() + self.layers()]
+        matrices = [(shape[0], math.prod(shape[1:])) for shape in shapes]
         return np.concatenate([INITIALISATIONS["default"](rng, m).ravel() for m in matrices])
 
-    def _conv_shapes(self):
-        return ()
-
-    def _load(self, conv_weights):
-        pass
+    def _kernels_as_in_files(self):
+        """Views (maps, channels, x, y): the reference swaps the axes of its images."""
+        return [kernel.swapaxes(2, 3) for kernel in self.kernels]
 
 
 class MLP_heb(_Policy):
@@ -146,7 +140,7 @@ class MLP_heb(_Policy):
         super().__init__(n_inputs, n_actions, hidden)
 
     def forward(self, observation):
-        """Activations of an (n_inputs,) observation; False when anything is not finite."""
+        """Fill the activations from an (n_inputs,) observation; False if anything is not finite."""
         self.activations[: self.sizes[0]] = observation
         return _dense(self.weights, self.activations, self.sizes)
 
@@ -158,22 +152,13 @@ class CNN_heb(_Policy):
     """
 
     def __init__(self, input_channels, n_actions, hidden=(128, 64), level=1.0):
-        super().__init__(pixels.N_FEATURES, n_actions, hidden)
+        kernels = [np.zeros(shape, np.float32) for shape in pixels.conv_shapes(input_channels)]
+        super().__init__(pixels.N_FEATURES, n_actions, hidden, kernels)
         self.channels, self.level = input_channels, np.float32(level)
-        self.kernels = [np.zeros(shape, np.float32) for shape in self._conv_shapes()]
-        self.n_conv = sum(kernel.size for kernel in self.kernels)
         self._buffers, self._size = pixels.buffers(input_channels), None
 
-    def _conv_shapes(self):
-        return pixels.conv_shapes(self.channels)
-
-    def _load(self, conv_weights):
-        for kernel in self.kernels:  # (maps, channels, x, y) in files, where axes are swapped
-            kernel[...] = conv_weights[: kernel.size].reshape(kernel.shape).swapaxes(2, 3)
-            conv_weights = conv_weights[kernel.size :]
-
     def forward(self, observation):
-        """Activations of an (H, W, channels) image; False when anything is not finite."""
+        """Fill the activations from an (H, W, channels) image; False if anything is not finite."""
         self._resize(observation)
         features = self.activations[: pixels.N_FEATURES]
         good = pixels.see(*self.kernels, *self._buffers, features)
@@ -188,12 +173,9 @@ class CNN_heb(_Policy):
         image = image.reshape(len(image), -1)
         pixels.resize(image, *self._sampling, level, *self._scratch, self._buffers[0])
 
-    def _prepare(self, height, width, channels, grey_levels):
-        """Tables and scratch for images of another size."""
-        if channels != self.channels:
-            raise ValueError(
-                f"an image of {channels} channels, but this network has {self.channels}"
-            )
-        self._size = height, width, channels, grey_levels
-        self._sampling = pixels.sampling(*self._size)
-        self._scratch = pixels.scratch(*self._size)
+    def _prepare(self, *size):
+        """Tables and scratch for images of another size: height, width, channels, grey levels."""
+        if size[2] != self.channels:
+            raise ValueError(f"an image of {size[2]} channels given, {self.channels} expected")
+        self._size = size
+        self._sampling, self._scratch = pixels.sampling(*size), pixels.scratch(*size)

@@ -276,7 +276,7 @@ def test_what_does_not_fit_is_named():
     policy = CNN_heb(3, 3)
     with pytest.raises(ValueError, match="'unit'.*uni, normal.*coevolve"):
         policy.start("unit", rng(), np.zeros(policy.n_conv))
-    with pytest.raises(ValueError, match="1362 evolved weights.*7"):
+    with pytest.raises(ValueError, match="7 evolved weights.*1362"):
         policy.start("uni", rng(), np.zeros(7))
     with pytest.raises(ValueError, match="4 channels.*3"):
         policy.forward(noise(96, 96, 4))
