@@ -143,19 +143,15 @@ def resize(image, how, x_taps, y_taps, level, line, rows, maps):
             for k in range(y_weights.shape[1]):
                 weight = y_weights[y, k]
                 if weight != 0:
-                    _add(rows[first + k], weight, row)
+                    source = rows[first + k]
+                    for j in range(row.size):
+                        row[j] += source[j] * weight
         _finish(row, arithmetic, factor, offset, level)
         for p in range(2 * channels):
             plane = maps[p // 2, y & 1, p % 2, (y >> 1) * HALF : (y >> 1) * HALF + HALF]
             source = row[p * HALF : p * HALF + HALF]
             for x in range(HALF):
                 plane[x] = source[x]
-
-
-@compiled
-def _add(source, weight, row):
-    for j in range(row.size):
-        row[j] += source[j] * weight
 
 
 @compiled
@@ -245,11 +241,6 @@ def _correlate5(planes, kernel, sums):
 
 
 @compiled
-def _max(a, b):
-    return b if b > a else a
-
-
-@compiled
 def see(kernels1, kernels2, maps1, sums1, maps2, sums2, features):
     """The two convolutions, each with max-pool and tanh; False when a sum is not finite.
 
@@ -264,7 +255,7 @@ def see(kernels1, kernels2, maps1, sums1, maps2, sums2, features):
             _correlate3(maps1[i], kernels1[o, i], sums1)
         good &= finite(sums1.ravel())
         for n in range(a.size):
-            a[n] = _max(_max(a[n], b[n]), _max(c[n], d[n]))
+            a[n] = max(max(a[n], b[n]), max(c[n], d[n]))
         squash(a)
         for y in range(POOLED):
             for x in range(POOLED):
@@ -278,7 +269,7 @@ def see(kernels1, kernels2, maps1, sums1, maps2, sums2, features):
         for x in range(FEATURE_SIDE):
             for y in range(FEATURE_SIDE):
                 s = sums2[2 * y * QUARTER + 2 * x :]
-                features[n] = _max(_max(s[0], s[1]), _max(s[QUARTER], s[QUARTER + 1]))
+                features[n] = max(max(s[0], s[1]), max(s[QUARTER], s[QUARTER + 1]))
                 n += 1
     squash(features)
     return good
