@@ -1,0 +1,144 @@
+"""CarRacing-v0 without a display: gymnasium's physics and rules, v0's pixels.
+
+gymnasium (1.4) kept v0's physics, track and rewards bit for bit, but draws a different picture,
+slowly. Here its own code runs, and only what it must not do is replaced: the state is painted by
+`car_racing_pixels`, and every reset builds a new world.
+"""
+
+import math
+import types
+
+import Box2D
+import numpy as np
+from gymnasium.envs.box2d import car_dynamics, car_racing
+from gymnasium.envs.box2d.car_racing import SCALE, STATE_H, STATE_W, ZOOM
+from gymnasium.utils import EzPickle
+
+from car_racing_pixels import draw, score_pixels
+
+
+class _Scalars:
+    """The few numpy functions that gymnasium calls on single floats, without numpy's overhead."""
+
+    sqrt = math.sqrt
+
+    @staticmethod
+    def square(x):
+        return x * x
+
+    @staticmethod
+    def sign(x):
+        return 1.0 if x > 0 else -1.0 if x < 0 else 0.0
+
+    @staticmethod
+    def clip(x, low, high):
+        return min(max(x, low), high)
+
+
+def _rebound(function, **names):
+    """gymnasium's own function, which looks these global names up here instead."""
+    twin = types.FunctionType(
+        function.__code__,
+        function.__globals__ | names,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    twin.__kwdefaults__ = function.__kwdefaults__
+    return twin
+
+
+class _Car(car_dynamics.Car):
+    """gymnasium's car; only its arithmetic on single floats is called by a shorter way."""
+
+    step = _rebound(car_dynamics.Car.step, np=_Scalars)
+    gas = _rebound(car_dynamics.Car.gas, np=_Scalars)
+
+
+class CarRacingV0(car_racing.CarRacing):
+    """CarRacing-v0 (gym 0.21): observations (96, 96, 3) uint8, actions (steer, gas, brake).
+
+    An episode ends when every tile was visited, or with -100 where the car leaves the
+    playfield; each step costs 0.1 and each of N tiles pays 1000/N once. render_mode: None,
+    "human", "rgb_array" (gymnasium's picture) or "state_pixels" (the observation).
+    Every observation is a new array. ValueError for an action that is not three finite numbers.
+    """
+
+    reset_is_fresh = True  # an episode depends on its seed and actions alone, not on the past
+
+    def __init__(self, render_mode=None, verbose=False):
+        # v0 knew no finished lap short of all tiles: more than 100 % is never reached.
+        super().__init__(render_mode, verbose, lap_complete_percent=1.0)
+        EzPickle.__init__(self, render_mode, verbose)
+        self._camera, self._poses = np.empty(2), np.empty((5, 3))
+        self._phases, self._gauges = np.empty(4), np.empty(7)
+
+    reset = _rebound(car_racing.CarRacing.reset, Car=_Car)
+    _build_track = _rebound(car_racing.CarRacing._create_track, np=_Scalars)
+
+    def _destroy(self):
+        """A new world instead of an emptied one: in that, Box2D keeps order and memory."""
+        if self.road:
+            # A body that is its own userData is a cycle through C that Python cannot free.
+            for body in [*self.road, *self.car.wheels]:
+                body.userData = None
+            self.road, self.car = None, None
+        self.world = Box2D.b2World((0, 0))
+
+    def _create_track(self):
+        """Build gymnasium's track, then lay out its polygons for the rasteriser."""
+        if not self._build_track():
+            return False
+        corners, colours = zip(*self.road_poly, strict=True)
+        self._corners = np.array(corners, np.float32)
+        self._reach = float(np.abs(self._corners - self._corners[:, :1]).max()) * 1.5
+        # Visited tiles change their colour in place: make each a view of one array.
+        self._colours = np.array(colours, np.float64)
+        self.road_poly = list(zip(corners, self._colours, strict=True))
+        tiles = iter(self.road)
+        for colour, view in zip(colours, self._colours, strict=True):
+            if isinstance(colour, np.ndarray):
+                next(tiles).color = view
+        return True
+
+    def step(self, action):
+        if action is not None:
+            action = self._checked(action)
+        return super().step(action)
+
+    def _checked(self, action):
+        """The action as (3,) float64; a NaN would end in Box2D as an abort of the process."""
+        action = np.asarray(action, np.float64)
+        if action.shape != (3,) or not math.isfinite(action.sum()):
+            raise ValueError(f"CarRacing-v0 takes three finite numbers as action, got {action}")
+        return action
+
+    def _render(self, mode):
+        if mode != "state_pixels":
+            return super()._render(mode)
+        car = self.car
+        hull, wheels = car.hull, car.wheels
+        velocity = hull.linearVelocity
+        speed = velocity.length
+        angle = math.atan2(velocity[0], velocity[1]) if speed > 0.5 else -hull.angle
+        self._camera[:] = 0.1 * SCALE * max(1 - self.t, 0) + ZOOM * SCALE * min(self.t, 1), angle
+        for i, body in enumerate(car.drawlist):
+            x, y = body.position
+            self._poses[(i + 1) % 5] = x, y, body.angle
+        self._phases[:] = [w.phase for w in wheels]
+        omegas = [0.01 * w.omega for w in wheels]
+        steering, gyro = -10.0 * wheels[0].joint.angle, -0.8 * hull.angularVelocity
+        self._gauges[:] = 0.02 * speed, *omegas, steering, gyro
+        state = np.empty((STATE_H, STATE_W, 3), np.uint8)
+        draw(
+            state,
+            self._corners,
+            self._colours,
+            self._reach,
+            self._camera,
+            self._poses,
+            self._phases,
+            self._gauges,
+            score_pixels(int(self.reward)),
+        )
+        return state
