@@ -10,13 +10,10 @@ A generation is complete once its state.npz is renamed into place; opening the f
 puts right whatever else a killed run left behind.
 """
 
-import errno
-import fcntl
 import io
 import json
 import math
 import os
-import socket
 import time
 from pathlib import Path
 
@@ -29,6 +26,7 @@ from safe_files import (
     csv_text,
     decode_csv,
     decode_npz,
+    lock_file,
     npz_bytes,
     read_with,
     temporary_name,
@@ -82,7 +80,7 @@ class RunFolder:
             reason = f"cannot make a run folder in {folder}: {error.strerror}"
             raise FileError(reason) from None
         run = cls(Path(folder) / str(run_id))
-        run._acquire()
+        run._lock = lock_file(run.path / ".lock")
         run.config = {"format": FORMAT, "run_id": str(run_id), "arguments": arguments}
         run.config |= provenance()
         run._write_config()
@@ -103,7 +101,7 @@ class RunFolder:
             raise FileError(f"{path} is not a run folder: it has no config.json")
         try:
             if write:
-                run._acquire()
+                run._lock = lock_file(run.path / ".lock")
             run._read()
             if write:
                 run._repair()
@@ -185,28 +183,6 @@ class RunFolder:
             regular = generation < last and generation % self.arguments["print_every"] == 0
             if not regular and generation not in (best, last):
                 path.unlink(missing_ok=True)
-
-    def _acquire(self) -> None:
-        """Lock `.lock`, or raise FileError that names the process which holds it.
-
-        A POSIX record lock belongs to one process: the kernel frees it when the master dies, even
-        from SIGKILL and even while forked workers live on, which an flock would not.
-        """
-        try:
-            lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise FileError(f"cannot write in {self.path}: {error.strerror}") from None
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(lock, 0)
-            os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
-        except OSError as error:
-            holder = os.read(lock, 200).decode(errors="replace") or "another process"
-            os.close(lock)
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise FileError(f"{self.path} is being written by {holder}") from None
-            raise FileError(f"cannot lock {self.path}: {error.strerror}") from None
-        self._lock = lock
 
     def _read(self) -> None:
         """Fill config, rows and state from the files."""

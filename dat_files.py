@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from safe_files import FileError, array_from, read_member, read_with, write_file
+from safe_files import FileError, array_from, check_shape, read_member, read_with, write_file
 
 FLOATS = {"f4": "f4", "f8": "f8", "torch.FloatStorage": "f4", "torch.DoubleStorage": "f8"}
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # how torch.save began before it wrote zip archives
@@ -188,19 +188,21 @@ def _build(tree: object, read_storage) -> np.ndarray:
         case _Call(
             "numpy.core.multiarray._reconstruct" | "numpy._core.multiarray._reconstruct",
             ("numpy.ndarray", *_),
-            (1, shape, _Call("numpy.dtype", (kind, *_), (_, order, *_)), bool(fortran), raw),
+            (1, shape, _Call("numpy.dtype", (str(kind), *_), (_, str(order), *_)), fortran, raw),
         ):
-            pass
+            check_shape(shape)
         case _Call(
             "torch._utils._rebuild_tensor_v2",
-            (_Call("persistent", ("storage", kind, str(key), *_)), 0, shape, strides, *_),
+            (_Call("persistent", ("storage", str(kind), str(key), *_)), 0, shape, strides, *_),
         ):
+            check_shape(shape)
             if strides != tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape))):
                 raise FileError("carries a view of a tensor; save a contiguous one")
             order, fortran, raw = "<", False, read_storage(key)
+        case _Call(str(name)):
+            raise FileError(f"carries '{name}', not an array; refused without executing it")
         case _:
-            given = tree.function if isinstance(tree, _Call) else type(tree).__name__
-            raise FileError(f"carries '{given}', not an array; refused without executing it")
+            raise FileError("carries something other than an array; refused without executing it")
     if kind not in FLOATS:
         raise FileError(f"holds values of type {kind}; float32 and float64 are allowed")
     match raw:
@@ -210,4 +212,4 @@ def _build(tree: object, read_storage) -> np.ndarray:
             raw = b""
     dtype = np.dtype(FLOATS[kind]).newbyteorder(order)
     with np.errstate(over="ignore"):  # too large for float32: infinite, which load_dat refuses
-        return array_from(raw, dtype, shape, fortran).astype(np.float32)
+        return array_from(raw, dtype, shape, fortran is True).astype(np.float32)

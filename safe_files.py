@@ -2,9 +2,12 @@
 is compared with what the file really holds before memory is taken. Errors are one line each."""
 
 import csv
+import errno
+import fcntl
 import io
 import math
 import os
+import socket
 import stat
 import zipfile
 from pathlib import Path
@@ -50,16 +53,45 @@ def write_file(path: str | Path, data: bytes, sync: bool = True) -> None:
         raise FileError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def lock_file(path: Path) -> int:
+    """Lock `path` until its descriptor, which is returned, or this process ends.
+
+    Raises FileError that names the process which holds it. A POSIX record lock belongs to one
+    process: the kernel frees it when that dies, even from SIGKILL and even while forked workers
+    live on, which an flock would not.
+    """
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise FileError(f"cannot write in {path.parent}: {error.strerror}") from None
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(lock, 0)
+        os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    except OSError as error:
+        holder = one_line(os.read(lock, 200).decode(errors="replace")) or "another process"
+        os.close(lock)
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise FileError(f"{path.parent} is being written by {holder}") from None
+        raise FileError(f"cannot lock {path.parent}: {error.strerror}") from None
+    return lock
+
+
 def read_with(decode, path: str | Path, kind: str, limit: int = MAX_BYTES):
     """`decode(open file)`, with whatever a damaged file provokes turned into one line."""
     with _open(path, limit) as file:
         try:
             return decode(file)
         except FileError as error:
-            raise FileError(f"{path} {error}") from None
+            raise FileError(f"{path} {one_line(error)}") from None
         except Exception as error:  # a mutated file can trip any line of zipfile or pickletools
-            reason = " ".join(f"{type(error).__name__} {error}".split())[:120]
+            reason = one_line(f"{type(error).__name__} {error}")
             raise FileError(f"{path} is truncated, damaged or no {kind}: {reason}") from None
+
+
+def one_line(text: object) -> str:
+    """What a file says, fit for a terminal: no line breaks, no control codes, not long."""
+    return "".join(c if c.isprintable() else " " for c in str(text)[:200]).strip()
 
 
 def _open(path: str | Path, limit: int):
@@ -82,8 +114,10 @@ def _open(path: str | Path, limit: int):
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     """One record of a zip archive; a compressed one could be a bomb and is refused."""
     info = archive.getinfo(name)
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size > _size(archive):
+    if info.compress_type != zipfile.ZIP_STORED:
         raise FileError("is a compressed archive; torch.save and numpy.savez write plain ones")
+    if not info.compress_size == info.file_size <= _size(archive):
+        raise FileError("declares more data than it holds")
     return archive.read(info)
 
 
@@ -91,10 +125,16 @@ def _size(archive: zipfile.ZipFile) -> int:
     return os.fstat(archive.fp.fileno()).st_size
 
 
-def array_from(raw: bytes, dtype: np.dtype, shape: tuple, fortran: bool) -> np.ndarray:
-    """`raw` as a read-only array, once its length is what dtype and shape say."""
+def check_shape(shape: object) -> None:
+    if type(shape) is not tuple or len(shape) > 32:
+        raise FileError("has an impossible shape")
     if not all(type(n) is int and 0 <= n <= MAX_BYTES for n in shape):
         raise FileError("has an impossible shape")
+
+
+def array_from(raw: bytes, dtype: np.dtype, shape: tuple, fortran: bool) -> np.ndarray:
+    """`raw` as a read-only array, once its length is what dtype and shape say."""
+    check_shape(shape)
     if len(raw) != math.prod(shape) * dtype.itemsize:
         raise FileError(f"declares {math.prod(shape)} values and has bytes for another number")
     return np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")

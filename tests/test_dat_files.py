@@ -116,7 +116,7 @@ def test_a_wrong_dat_is_refused_with_one_line_that_names_it(tmp_path):
         "text": (np.array(["a"]), "type U1"),
         "integers": (torch.arange(3), "LongStorage"),
         "dictionary": ({"coeffs": ARRAY}, "'dict', not an array"),
-        "module": (torch.nn.Linear(2, 2), "refused without executing"),
+        "module": (torch.nn.Linear(2, 2), "refused without executing it"),
         "transposed": (torch.from_numpy(ARRAY).T, "view"),
     }.values():
         torch.save(value, path)
