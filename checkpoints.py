@@ -59,6 +59,7 @@ class RunFolder:
         self.config: dict = {}
         self.rows: list[dict] = []
         self.state: dict | None = None
+        self._table = b""  # the text of fitness.csv
         self._lock: int | None = None
 
     @classmethod
@@ -142,18 +143,21 @@ class RunFolder:
         for label, array in blocks.items():
             name = dat_name(self.arguments, row["mean"], label, generation)
             save_dat(self.path / name, array)
-        rows = [*self.rows, row]
-        text = np.frombuffer(csv_text(rows).encode(), np.uint8)
-        committed = npz_bytes(state | {"format": FORMAT, "fitness_csv": text})
-        write_file(self.path / "state.npz", committed)  # from here on this generation counts
-        self.rows = rows
+        table = self._table + csv_text(row, header=not self._table).encode()
+        extra = {"format": FORMAT, "fitness_csv": np.frombuffer(table, np.uint8)}
+        write_file(self.path / "state.npz", npz_bytes(state | extra))  # now the generation counts
+        self.rows.append(row)
+        self._table = table
         self._write_derived()
         self._drop_superseded()
 
     def save_failure(self, name: str, blocks: dict) -> list[Path]:
         """Keep the parameters of an individual whose lifetime failed; the paths, per block."""
         folder = self.path / "failures"
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise FileError(f"cannot make {folder}: {error.strerror}") from None
         paths = [folder / f"{name}__{label}.dat" for label in blocks]
         for path, array in zip(paths, blocks.values(), strict=True):
             save_dat(path, array)
@@ -169,7 +173,7 @@ class RunFolder:
 
     def _write_derived(self) -> None:
         """fitness.csv and the reference's history, made again should a power cut take them."""
-        write_file(self.path / "fitness.csv", csv_text(self.rows).encode(), sync=False)
+        write_file(self.path / "fitness.csv", self._table, sync=False)
         history = io.BytesIO()
         np.save(history, np.array([row["mean"] for row in self.rows], dtype=float))
         run_id = safe_name(str(self.config.get("run_id")))
@@ -188,13 +192,14 @@ class RunFolder:
         """Fill config, rows and state from the files."""
         self.config = read_with(_decode_config, self.path / "config.json", "config", MAX_CONFIG)
         if (self.path / "state.npz").exists():
-            self.state, self.rows = read_with(_decode_state, self.path / "state.npz", "state")
+            self.state = read_with(_decode_state, self.path / "state.npz", "state")
+            self._table, self.rows = self.state.pop("table"), self.state.pop("rows")
         elif (self.path / "fitness.csv").exists():
             self.rows = read_with(_decode_rows, self.path / "fitness.csv", "table", MAX_TABLE)
 
     def _repair(self) -> None:
         """Bring every file to the committed generation."""
-        for path in self.path.glob(temporary_name("*")):
+        for path in self.path.rglob(temporary_name("*")):
             path.unlink(missing_ok=True)
         if self.state is not None:
             self._write_derived()
@@ -251,14 +256,16 @@ def _decode_config(file) -> dict:
     return config
 
 
-def _decode_state(file) -> tuple[dict, list[dict]]:
-    """The caller's state, and the rows of fitness.csv."""
-    state = decode_npz(file)
-    _check_format(state.pop("format").item())
-    rows = _decode_rows(io.BytesIO(state.pop("fitness_csv")))
+def _decode_state(file) -> dict:
+    """The caller's state, with the text of fitness.csv as `table` and read as `rows`."""
+    arrays = decode_npz(file)
+    _check_format(arrays.pop("format").item())
+    table = arrays.pop("fitness_csv").tobytes()
+    rows = _decode_rows(io.BytesIO(table))
     if not rows:
         raise FileError("holds no generation")
-    return {name: value if value.ndim else value.item() for name, value in state.items()}, rows
+    state = {name: value if value.ndim else value.item() for name, value in arrays.items()}
+    return state | {"table": table, "rows": rows}
 
 
 def _decode_rows(file) -> list[dict]:

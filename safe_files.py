@@ -166,12 +166,13 @@ def _npy(member: bytes) -> np.ndarray:
     return array_from(stream.read(), dtype, shape, fortran).copy()  # writable
 
 
-def csv_text(rows: list[dict]) -> str:
-    """Rows with the same keys as text under a header; floats keep every digit."""
+def csv_text(row: dict, header: bool) -> str:
+    """A row of a `.csv` file, below its header if asked; floats keep every digit."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0] if rows else (), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.DictWriter(text, row, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerow(row)
     return text.getvalue()
 
 
