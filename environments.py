@@ -122,11 +122,13 @@ def make(environment: str, render_mode: str | None = None) -> gymnasium.Env:
     try:
         with quiet():
             if isinstance(spec, gymnasium.envs.registration.EnvSpec):
-                env = gymnasium.make(spec, render_mode=render_mode, disable_env_checker=True)
+                mode = {} if render_mode is None else {"render_mode": render_mode}
+                env = gymnasium.make(spec, disable_env_checker=True, **mode)
             else:
                 env = GymEnv(spec, render_mode)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise ValueError(f"{environment} cannot be made: {error}") from error
+    except Exception as error:  # a constructor may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{environment} cannot be made: {reason}") from error
     limit = spec.max_episode_steps
     if not isinstance(env, gymnasium.wrappers.TimeLimit) and limit is not None:
         env = gymnasium.wrappers.TimeLimit(env, limit)

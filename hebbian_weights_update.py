@@ -13,7 +13,6 @@ i -> j. K coefficients per synapse, one plane of S for each column of `RULES`.
 from functools import cache
 
 import numpy as np
-from numba import njit
 
 # rule -> its coefficients, in the order of their columns in a file of coefficients
 RULES = {
@@ -34,7 +33,7 @@ NORMALISATIONS = {"none": 0, "max": 1, "standard": 2}
 
 
 @cache
-def kernel(rule):
+def kernel(rule: str):
     """Return the compiled `update(weights, planes, activations, sizes, normalisation)` of a rule.
 
     It works in place and allocates nothing:
@@ -47,6 +46,8 @@ def kernel(rule):
     """
     if rule not in RULES:
         raise ValueError(f"unknown Hebbian rule {rule!r}; choose one of {', '.join(RULES)}")
+    from numba import njit  # here, so that a look at RULES costs nothing
+
     columns = RULES[rule]
     plastic = bool(columns)
     # Frozen into the compiled code, where terms of an absent column (-1) vanish.
@@ -91,30 +92,20 @@ def kernel(rule):
                     top = max(top, np.int32(new.view(np.int32) & 0x7FFFFFFF))
                 synapse += n_post
             neuron += n_pre
-            if normalisation == 1:
-                _divide(weights[first:synapse], np.int32(top).view(np.float32))
+            block = weights[first:synapse]
+            if normalisation == 1 and top != 0:
+                largest = np.int32(top).view(np.float32)
+                for s in range(block.size):
+                    block[s] /= largest
             elif normalisation == 2:
-                _standardise(weights[first:synapse])
+                mean = square = 0.0
+                for w_ij in block:
+                    mean += w_ij / block.size
+                for w_ij in block:
+                    square += (w_ij - mean) ** 2
+                deviation = np.sqrt(square / block.size)
+                if deviation != 0:
+                    for s in range(block.size):
+                        block[s] = (block[s] - mean) / deviation
 
     return update
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _divide(layer, top):
-    if top != 0:
-        for s in range(len(layer)):
-            layer[s] /= top
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _standardise(layer):
-    total = square = 0.0
-    for w in layer:
-        total += w
-    mean = total / layer.size
-    for w in layer:
-        square += (w - mean) ** 2
-    std = np.sqrt(square / layer.size)
-    if std != 0:
-        for s in range(layer.size):
-            layer[s] = (layer[s] - mean) / std

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hebbian_weights_update import RULES
-from policies import INITIALISATIONS
+from initial_weights import INITIALISATIONS
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def parser(options: tuple[Option, ...], description: str) -> Parser:
     result = Parser(description=description, allow_abbrev=False)
     for option in options:
         shown = " ".join(option.default) if isinstance(option.default, list) else option.default
-        default = "" if shown in (None, False) else f" (default: {shown})"
+        default = "" if shown is None or shown is False else f" (default: {shown})"
         kind = (
             {"action": "store_true"}
             if option.is_flag
@@ -274,3 +274,34 @@ def resumed(options: tuple[Option, ...], given: dict, known: dict) -> dict:
                 f" a resumed run needs no --{name}"
             )
     return {option.name: option.default for option in options} | known | given
+
+
+def table(options: tuple[Option, ...]) -> str:
+    """The options as a Markdown table, as the README has it."""
+    rows = ["| option | default | meaning | source |", "|---|---|---|---|"]
+    for option in options:
+        default = option.default
+        shown = " ".join(default) if isinstance(default, list) else default
+        cell = "" if default is None or default is False else f"`{shown}`"
+        meaning = option.meaning
+        if option.choices:
+            meaning += ": " + ", ".join(f"`{choice}`" for choice in option.choices)
+        rows.append(f"| `--{option.name}` | {cell} | {meaning} | {option.source} |")
+    return "\n".join(rows)
+
+
+def with_tables(text: str) -> str:
+    """A README in which the tables between the markers are those of this file."""
+    for name, options in {"train": TRAINING, "evaluate": EVALUATION}.items():
+        begin, end = f"<!-- options of {name}_hebb.py -->", "<!-- end -->"
+        head, _, rest = text.partition(begin)
+        _, _, tail = rest.partition(end)
+        text = f"{head}{begin}\n{table(options)}\n{end}{tail}"
+    return text
+
+
+if __name__ == "__main__":  # python options.py: write the tables into the README
+    from pathlib import Path
+
+    readme = Path(__file__).with_name("README.md")
+    readme.write_text(with_tables(readme.read_text()))

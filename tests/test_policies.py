@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 import pixels
-from policies import INITIALISATIONS, CNN_heb, MLP_heb
+from initial_weights import INITIALISATIONS
+from policies import CNN_heb, MLP_heb
 
 SHAPE = (128, 400)  # (n_post, n_pre) of a layer large enough for statistics
 

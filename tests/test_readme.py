@@ -1,0 +1,95 @@
+"""The README does not drift from the code: its commands, tables and examples are tried."""
+
+import re
+import shutil
+import sys
+
+import pytest
+from conftest import ROOT, command, run_folder
+
+import options
+from hebbian_weights_update import RULES
+
+README = (ROOT / "README.md").read_text()
+
+
+def block(title: str) -> str:
+    """The Python example whose first line is the comment `# title`."""
+    return re.search(rf"```python\n(# {re.escape(title)}\n.*?)```", README, re.DOTALL)[1]
+
+
+def test_ci_runs_exactly_the_second_command():
+    line = (ROOT / ".ci" / "run").read_text().splitlines()[-1]
+    assert f"\n    {line}\n" in README.split("## The map")[0]
+
+
+def test_the_tables_of_options_are_the_parser_s():
+    assert options.with_tables(README) == README, "run: python options.py"
+
+
+def test_the_table_of_rules_is_the_code_s():
+    rows = dict(re.findall(r"\n\| `(\w+)` \| ([A-D]\S*(?: \S+)*|none:[^|]*) \|", README))
+    assert {rule: " ".join(columns) for rule, columns in RULES.items() if columns} == {
+        rule: columns for rule, columns in rows.items() if rule != "static"
+    }
+
+
+def test_every_file_of_the_root_is_on_the_map():
+    on_the_map = README.split("## The map")[1].split("## Install")[0]
+    for path in ROOT.glob("*.py"):
+        assert f"`{path.name}`" in on_the_map, path.name
+
+
+def test_the_example_of_an_own_environment_trains(tmp_path):
+    (tmp_path / "my_maze.py").write_text(block("my_maze.py"))
+    line = ["--environment", "my_maze:Corridor-v0", "--popsize", 20, "--seed", 1]
+    result = command(
+        "train_hebb.py", *line, "--generations", 10, "--folder", tmp_path / "runs", cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    run = run_folder(tmp_path / "runs")
+    result = command("evaluate_hebb.py", "--run", run, "--episodes", 20, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert float(re.search(r"([-\d.]+) ±", result.stdout)[1]) > 0.5  # of 1.0: it walks to the light
+
+
+def test_the_example_of_an_own_body_trains(tmp_path):
+    pytest.importorskip("pybullet")
+    (tmp_path / "my_bodies.py").write_text(block("my_bodies.py"))
+    shutil.copy(
+        ROOT / "damaged_bullet_morphologies" / "ant_asym_left.xml", tmp_path / "long_legs.xml"
+    )
+    line = ["--popsize", 2, "--seed", 1, "--generations", 1, "--folder", tmp_path / "runs"]
+    names = ["AntBulletEnv-v0", "my_bodies:AntLongLegsBulletEnv-v0"]
+    result = command("train_hebb.py", "--environment", *names, *line, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_first_commands_run_a_few_lifetimes_of_car_racing(tmp_path):
+    line = ["--generations", 1, "--popsize", 2, "--seed", 1, "--folder", tmp_path]
+    result = command("train_hebb.py", *line)
+    assert result.returncode == 0, result.stderr
+    assert any("__CNN_parameters__" in path.name for path in run_folder(tmp_path).iterdir())
+
+
+@pytest.mark.skipif(not shutil.which("xvfb-run"), reason="xvfb is not installed")
+def test_training_and_evaluation_run_under_xvfb(tmp_path):
+    import subprocess
+
+    train = ["xvfb-run", "-a", sys.executable, "train_hebb.py", "--popsize", "2"]
+    train += ["--generations", "1", "--max_steps", "20", "--folder", str(tmp_path), "--seed", "1"]
+    done = subprocess.run(train, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    replay = ["xvfb-run", "-a", sys.executable, "evaluate_hebb.py", "--render", "--episodes", "1"]
+    replay += ["--max_steps", "20", "--run", str(run_folder(tmp_path))]
+    done = subprocess.run(replay, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "±" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_first_run_solves_cart_pole(tmp_path):
+    line = ["--environment", "CartPole-v1", "--generations", 20, "--seed", 2]
+    assert command("train_hebb.py", *line, "--folder", tmp_path).returncode == 0
+    result = command("evaluate_hebb.py", "--run", run_folder(tmp_path))
+    assert float(re.search(r"([\d.]+) ±", result.stdout)[1]) >= 475
