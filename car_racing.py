@@ -107,7 +107,7 @@ class CarRacingV0(car_racing.CarRacing):
         return super().step(action)
 
     def _checked(self, action):
-        """The action as (3,) float64; a NaN would end in Box2D as an abort of the process."""
+        """The action as (3,) float64; with a NaN the car would be nowhere, and never return."""
         action = np.asarray(action, np.float64)
         if action.shape != (3,) or not math.isfinite(action.sum()):
             raise ValueError(f"CarRacing-v0 takes three finite numbers as action, got {action}")

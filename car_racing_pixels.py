@@ -86,37 +86,52 @@ HULL = _padded([body.HULL_POLY1, body.HULL_POLY2, body.HULL_POLY3, body.HULL_POL
 
 
 @njit(cache=True)
-def _fill(image, x, y, n, colour):
-    """Paint the convex polygon x[:n], y[:n] (state pixels, y down) over the centres it covers."""
-    red, green, blue = colour
-    top, bottom = y[0], y[0]
-    for i in range(1, n):
-        top, bottom = min(top, y[i]), max(bottom, y[i])
-    first = int(np.ceil(max(top, 0.0) - 0.5))
-    last = int(np.ceil(min(bottom, STATE_H) - 0.5))
-    for row in range(first, last):
-        centre = row + 0.5
-        left, right = np.inf, -np.inf
-        j = n - 1
-        for i in range(n):
-            if (y[i] <= centre) != (y[j] <= centre):
-                cross = x[i] + (centre - y[i]) * (x[j] - x[i]) / (y[j] - y[i])
-                left, right = min(left, cross), max(right, cross)
-            j = i
-        start = int(np.ceil(max(left, 0.0) - 0.5))
-        for column in range(start, int(np.ceil(min(right, STATE_W) - 0.5))):
-            image[row, column, 0] = red
-            image[row, column, 1] = green
-            image[row, column, 2] = blue
+def _centre_after(edge, size):
+    """The first row or column whose centre lies beyond an edge, of an image that ends at size."""
+    return int(np.floor(min(max(edge, 0.0), size) - 0.5)) + 1
 
 
 @njit(cache=True)
-def _paint(image, view, corners, n, colour, x, y):
-    """Paint a polygon of world units as the view (a, b, c, d, x0, y0) maps it to the state."""
+def _fill(image, spans, x, y, n, colour):
+    """Paint the convex polygon x[:n], y[:n] (state pixels, y down) over the centres it covers.
+
+    spans: (96, 2), where each row starts and ends; (inf, -inf) throughout, before and after.
+    """
+    red, green, blue = colour
+    first, last = STATE_H, 0
+    j = n - 1
     for i in range(n):
-        x[i] = view[0] * corners[i, 0] + view[1] * corners[i, 1] + view[4]
-        y[i] = view[2] * corners[i, 0] + view[3] * corners[i, 1] + view[5]
-    _fill(image, x, y, n, colour)
+        top, bottom = (i, j) if y[i] < y[j] else (j, i)
+        start, stop = _centre_after(y[top], STATE_H), _centre_after(y[bottom], STATE_H)
+        if start < stop:
+            first, last = min(first, start), max(last, stop)
+            slope = (x[bottom] - x[top]) / (y[bottom] - y[top])
+            for row in range(start, stop):
+                cross = x[top] + (row + 0.5 - y[top]) * slope
+                spans[row, 0] = min(spans[row, 0], cross)
+                spans[row, 1] = max(spans[row, 1], cross)
+        j = i
+    for row in range(first, last):
+        stop = _centre_after(spans[row, 1], STATE_W)
+        for column in range(_centre_after(spans[row, 0], STATE_W), stop):
+            image[row, column, 0] = red
+            image[row, column, 1] = green
+            image[row, column, 2] = blue
+        spans[row, 0], spans[row, 1] = np.inf, -np.inf
+
+
+@njit(cache=True)
+def _paint(image, pen, view, corners, n, colour):
+    """Paint a polygon of world units as the view (a, b, c, d, x0, y0) maps it to the state.
+
+    pen: the buffers (x, y, spans). OpenGL snaps corners to 1/256 of a pixel.
+    """
+    x, y, spans = pen
+    for i in range(n):
+        column = view[0] * corners[i, 0] + view[1] * corners[i, 1] + view[4]
+        row = view[2] * corners[i, 0] + view[3] * corners[i, 1] + view[5]
+        x[i], y[i] = np.floor(column * 256 + 0.5) / 256, np.floor(row * 256 + 0.5) / 256
+    _fill(image, spans, x, y, n, colour)
 
 
 @njit(cache=True)
@@ -137,16 +152,16 @@ def _box(corners, x0, y0, x1, y1):
 
 
 @njit(cache=True)
-def _ground(image, view, scale, corners, x, y):
+def _ground(image, pen, view, scale, corners):
     """The playfield, and every second square of it in both directions in a lighter green."""
     _box(corners, -PLAYFIELD, -PLAYFIELD, PLAYFIELD, PLAYFIELD)
-    _paint(image, view, corners, 4, (102, 204, 102), x, y)
+    _paint(image, pen, view, corners, 4, (102, 204, 102))
     for i in range(-20, 20, 2):
         for j in range(-20, 20, 2):
             left, low = GRASS_DIM * i, GRASS_DIM * j
             if _near(view, left, low, 1.5 * GRASS_DIM * scale):
                 _box(corners, left, low, left + GRASS_DIM, low + GRASS_DIM)
-                _paint(image, view, corners, 4, (102, 230, 102), x, y)
+                _paint(image, pen, view, corners, 4, (102, 230, 102))
 
 
 @njit(cache=True)
@@ -164,12 +179,12 @@ def _attached(view, px, py, angle):
 
 
 @njit(cache=True)
-def _car(image, view, poses, phases, corners, x, y):
+def _car(image, pen, view, poses, phases, corners):
     """The wheels, each with the stripe that shows how far it has rolled, and the hull on top."""
     for w in range(4):
         own = _attached(view, poses[w + 1, 0], poses[w + 1, 1], poses[w + 1, 2])
         _box(corners, -WHEEL_X, -WHEEL_Y, WHEEL_X, WHEEL_Y)
-        _paint(image, own, corners, 4, (0, 0, 0), x, y)
+        _paint(image, pen, own, corners, 4, (0, 0, 0))
         # the stripe spans 1.2 rad of the tyre; the part with a positive sine is underneath
         s1, s2 = np.sin(phases[w]), np.sin(phases[w] + 1.2)
         c1, c2 = np.cos(phases[w]), np.cos(phases[w] + 1.2)
@@ -177,27 +192,27 @@ def _car(image, view, poses, phases, corners, x, y):
             c1 = np.sign(c1) if s1 > 0 else c1
             c2 = np.sign(c2) if s2 > 0 else c2
             _box(corners, -WHEEL_X, WHEEL_Y * c1, WHEEL_X, WHEEL_Y * c2)
-            _paint(image, own, corners, 4, (76, 76, 76), x, y)
+            _paint(image, pen, own, corners, 4, (76, 76, 76))
     own = _attached(view, poses[0, 0], poses[0, 1], poses[0, 2])
     for i in range(len(HULL)):
-        _paint(image, own, HULL[i], 8, (204, 0, 0), x, y)
+        _paint(image, pen, own, HULL[i], 8, (204, 0, 0))
 
 
 @njit(cache=True)
-def _dashboard(image, gauges, score, corners, x, y):
+def _dashboard(image, pen, gauges, score, corners):
     """Speed, four wheel speeds, steering and gyroscope as bars on black, and the score."""
     upright = (CELL_W, 0.0, 0.0, -CELL_H, 0.0, float(STATE_H))  # cells from the lower left
     _box(corners, 0.0, 0.0, 40.0, 5.0)
-    _paint(image, upright, corners, 4, (0, 0, 0), x, y)
+    _paint(image, pen, upright, corners, 4, (0, 0, 0))
     for i in range(5):
         place = (5, 7, 8, 9, 10)[i]
         colour = ((255, 255, 255), (0, 0, 255), (0, 0, 255), (51, 0, 255), (51, 0, 255))[i]
         _box(corners, place, 1.0, place + 1.0, 1.0 + gauges[i])
-        _paint(image, upright, corners, 4, colour, x, y)
+        _paint(image, pen, upright, corners, 4, colour)
     _box(corners, 20.0, 2.0, 20.0 + gauges[5], 4.0)
-    _paint(image, upright, corners, 4, (0, 255, 0), x, y)
+    _paint(image, pen, upright, corners, 4, (0, 255, 0))
     _box(corners, 30.0, 2.0, 30.0 + gauges[6], 4.0)
-    _paint(image, upright, corners, 4, (255, 0, 0), x, y)
+    _paint(image, pen, upright, corners, 4, (255, 0, 0))
     for row in range(score.shape[0]):
         for column in range(score.shape[1]):
             for channel in range(3):
@@ -226,14 +241,16 @@ def draw(image, road, colours, reach, camera, poses, phases, gauges, score):
         STATE_W / 2 - (a * cx - b * cy) * X_SCALE,
         STATE_H * 3 / 4 + (b * cx + a * cy) * Y_SCALE,
     )
-    x, y, corners = np.empty(8), np.empty(8), np.empty((4, 2))
+    spans, corners = np.empty((STATE_H, 2)), np.empty((4, 2))
+    spans[:, 0], spans[:, 1] = np.inf, -np.inf
+    pen = np.empty(8), np.empty(8), spans
     image[:] = 0
     scale = zoom * Y_SCALE
-    _ground(image, view, scale, corners, x, y)
+    _ground(image, pen, view, scale, corners)
     for i in range(len(road)):
         if _near(view, road[i, 0, 0], road[i, 0, 1], reach * scale):
             red, green, blue = colours[i, 0], colours[i, 1], colours[i, 2]
             colour = (int(red + 0.5), int(green + 0.5), int(blue + 0.5))
-            _paint(image, view, road[i], 4, colour, x, y)
-    _car(image, view, poses, phases, corners, x, y)
-    _dashboard(image, gauges, score, corners, x, y)
+            _paint(image, pen, view, road[i], 4, colour)
+    _car(image, pen, view, poses, phases, corners)
+    _dashboard(image, pen, gauges, score, corners)
