@@ -172,7 +172,11 @@ class FreshWorld:
         self.physicsClientId, self.ownsPhysicsClient = self._p._client, True
 
     def reset(self, seed=None, options=None):
-        """A new world. With a seed the start depends on it alone; without, draws go on."""
+        """A new world. With a seed the start depends on it alone; without, draws go on.
+
+        The engine's `restoreState` would take a tenth of the time, but keeps the order of pairs in
+        its collision detection: humanoids that have fallen before come to differ within 200 steps.
+        """
         if self.physicsClientId < 0:
             self.connect()
         self.renew_robot()
@@ -212,7 +216,7 @@ class FreshWorld:
         """The picture for "rgb_array", (240, 320, 3) uint8; the camera follows the robot."""
         if self.render_mode == "human":
             self.camera_adjust()
-            time.sleep(self.scene.dt)
+            time.sleep(self.scene.dt)  # about real time
         if self.render_mode != "rgb_array":
             return None
         size = self._render_width, self._render_height

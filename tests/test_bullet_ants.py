@@ -104,7 +104,7 @@ def test_a_walker_does_what_the_original_does_bit_for_bit(environment, precision
 def test_every_reset_is_a_first_reset_whatever_was_lived_before_and_beside(environment):
     fresh, used, other = make(environment), make(environment), make("AntBulletEnv-v0")
     assert used.unwrapped.reset_is_fresh
-    actions = waves(fresh, 200)
+    actions = waves(fresh, 300)
     start, _ = fresh.reset(seed=7)
     expected = live(fresh, actions)
     for size, steps in ((30.0, 600), (0.0, 100), (1.0, 1)):  # a long fall, a rest, a false start
