@@ -3,13 +3,10 @@
 python evaluate_hebb.py --run heb_coeffs/RUN_ID
 """
 
-import os
 import sys
 
-for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):  # one thread per worker, and in the master
-    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-
-from options import EVALUATION, complete, fail, parser  # noqa: E402 (after the pools are set)
+import startup  # noqa: F401 (first: threads and signals)
+from options import EVALUATION, complete, fail, parser
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,8 +18,6 @@ def main(arguments: list[str] | None = None) -> int:
         return evaluate(config)
     except (ValueError, OSError) as error:
         fail(error)
-    except KeyboardInterrupt:
-        return 130
 
 
 if __name__ == "__main__":

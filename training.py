@@ -4,12 +4,12 @@ it go: agents, workers, strategy, run folder, screen."""
 import logging
 import secrets
 import shlex
-import signal
+import shutil
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
-from multiprocessing_logging import install_mp_handler
 
 import workers
 from checkpoints import RunFolder
@@ -17,7 +17,9 @@ from environments import MAX_STEPS, has_time_limit
 from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, run
 from fitness_functions import Agent
 from options import TRAINING, complete, resumed
+from run_log import keep_log
 from screen import Screen
+from startup import answer_signals
 
 log = logging.getLogger("hebb")
 STRATEGY = (  # the options that are the evolution strategy's
@@ -33,12 +35,11 @@ class Stopped(Exception):
 
 
 class StopSignal:
-    """Remembers a Ctrl-C or SIGTERM, so that nothing is cut off in the middle of a save."""
+    """Remembers a Ctrl-C, SIGTERM or SIGHUP, so that nothing is cut off in the middle of a save."""
 
     def __init__(self):
         self.number = 0
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
+        answer_signals(self._note)
 
     def _note(self, number, frame) -> None:
         self.number = number
@@ -46,21 +47,23 @@ class StopSignal:
 
 def train(given: dict) -> int:
     """Live a run from the arguments that were given, or go on with one; the exit status."""
-    stop = StopSignal()
     if given.get("resume"):
         with RunFolder.open(given["resume"], write=True) as folder:
             config = resumed(TRAINING, given, folder.arguments)
+            agents = build_agents(config)
+            stop = StopSignal()
             folder.change_arguments(generations=config["generations"])
-            return go_on(config, folder, stop)
+            return go_on(config, folder, agents, stop)
     config = complete(TRAINING, given)
     screen = Screen(config["quiet"])
     if config["seed"] is None:
         config["seed"] = secrets.randbelow(2**31)
         screen.say(f"seed {config['seed']}")
     agents = build_agents(config)  # before a folder is made: the environment may be unknown
+    stop = StopSignal()  # until here, while there is nothing to save, a signal ends all at once
     with RunFolder.create(config["folder"], config) as folder:
         screen.say(f"run folder {folder.path}")
-        return go_on(config, folder, stop, agents)
+        return go_on(config, folder, agents, stop)
 
 
 def build_agents(config: dict) -> list[Agent]:
@@ -70,12 +73,15 @@ def build_agents(config: dict) -> list[Agent]:
     )
 
 
-def go_on(
-    config: dict, folder: RunFolder, stop: StopSignal, agents: list[Agent] | None = None
-) -> int:
+def command_line(script: str, *words) -> str:
+    """What runs another script of ours from the same directory."""
+    python = "python" if shutil.which("python") == sys.executable else sys.executable
+    return shlex.join(map(str, (python, Path(sys.argv[0]).with_name(script), *words)))
+
+
+def go_on(config: dict, folder: RunFolder, agents: list[Agent], stop: StopSignal) -> int:
     """Evolve from the state of the folder, or from the start, to the last generation."""
-    keep_log(folder, config["quiet"])
-    agents = agents or build_agents(config)
+    keep_log(folder.path / "log.txt")
     for name in config["environment"]:
         if not (config["max_steps"] or has_time_limit(name)):
             log.warning("%s has no time limit; lifetimes end after %d steps", name, MAX_STEPS)
@@ -98,7 +104,7 @@ def go_on(
     except Stopped:
         observer.screen.say(
             f"stopped after generation {strategy.generation}; to go on:\n"
-            f"python {shlex.quote(sys.argv[0])} --resume {shlex.quote(str(folder.path))}"
+            + command_line("train_hebb.py", "--resume", folder.path)
         )
         return 128 + stop.number
     except EveryLifetimeFailed as error:
@@ -137,15 +143,14 @@ class Observer:
         """Keep what repeats a failed lifetime, and say how."""
         blocks = self.agent.blocks(individual.parameters(self.strategy.theta))
         paths = self.folder.save_failure(individual.name, blocks)
-        flags = zip(("--path_hebb", "--path_coev"), map(str, paths), strict=False)
-        command = [
-            "python evaluate_hebb.py --environment",
-            *self.config["environment"],
-            *(f"--{name} {self.config[name]}" for name in ("hebb_rule", "init_weights")),
-            *(f"{flag} {shlex.quote(path)}" for flag, path in flags),
-            f"--episodes 1 --seed {individual.lifetime_seed()}",
-        ]
-        log.warning("%s failed: %s\nto repeat it: %s", individual.name, failure, " ".join(command))
+        known = {name: self.config[name] for name in ("hebb_rule", "init_weights", "max_steps")}
+        flags = known | dict(zip(("path_hebb", "path_coev"), paths, strict=False))
+        words = [w for flag, value in flags.items() if value for w in (f"--{flag}", value)]
+        log.warning("%s failed: %s; to repeat it:", individual.name, failure)
+        for episode in range(self.config["episodes"]):
+            seed = ("--episodes", 1, "--seed", individual.lifetime_seed(episode))
+            line = ("--environment", *self.config["environment"], *words, *seed)
+            log.warning("%s", command_line("evaluate_hebb.py", *line))
         if self.failures == 1:
             self.screen.warn(f"a lifetime failed: {failure} (log.txt says how to repeat it)")
 
@@ -156,12 +161,3 @@ class Observer:
         blocks = self.agent.blocks(self.strategy.theta)
         self.folder.save(row["generation"], self.strategy.state(), row, blocks)
         self.screen.generation(row, row["generation"] % self.config["print_every"] == 0)
-
-
-def keep_log(folder: RunFolder, quiet: bool) -> None:
-    """Warnings, the workers' too, go to the run's log.txt."""
-    logging.captureWarnings(True)
-    to_file = logging.FileHandler(folder.path / "log.txt", delay=True)
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(processName)s %(levelname)s %(message)s"))
-    logging.getLogger().addHandler(to_file)
-    install_mp_handler()  # before the first worker

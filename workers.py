@@ -14,9 +14,11 @@ import mmap
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
@@ -26,6 +28,7 @@ from fitness_functions import Agent, Outcome, describe
 
 STRIKES = 3  # a lifetime that kills its worker this often is scored as failed
 AHEAD_SECONDS = 0.05  # work that waits at a worker, so that it never waits for the master
+MAX_REASON = 300  # characters of an exception that travel to the master, on one line
 PR_SET_PDEATHSIG = 1  # Linux: a signal for the child when its parent dies
 
 log = logging.getLogger("hebb")
@@ -50,8 +53,11 @@ def agents_for(names: list[str], hebb_rule: str, init_weights: str, max_steps: i
     The environments are looked at in a process of its own: some start threads or take hold of
     a device, which workers that are forked later must not inherit.
     """
-    with ProcessPoolExecutor(1, mp_context=fork) as process:
-        bodies = list(process.map(describe, names))
+    try:
+        with ProcessPoolExecutor(1, fork, _die_with, (os.getpid(),)) as process:
+            bodies = list(process.map(describe, names))
+    except BrokenProcessPool:
+        raise ValueError(f"{' or '.join(names)} ends the process that makes it") from None
     agents = [Agent(hebb_rule, body, init_weights, max_steps) for body in bodies]
     for agent in agents:
         agent.warm_up()
@@ -71,7 +77,8 @@ def live(agent: Agent, parameters: np.ndarray, seed: int) -> Outcome:
         return agent.live(parameters, seed)
     except Exception as error:
         log.warning("%s with seed %d: %r", agent.body.environment, seed, error, exc_info=True)
-        return Outcome(-math.inf, 0, f"{type(error).__name__}: {error}")
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return Outcome(-math.inf, 0, reason[:MAX_REASON])
 
 
 def evaluate(
@@ -113,7 +120,8 @@ class _Worker:
     def __init__(self, evaluate: Callable, theta: np.ndarray, siblings: list["_Worker"]):
         self.pipe, theirs = fork.Pipe()
         ends = [worker.pipe for worker in siblings] + [self.pipe]
-        self.process = fork.Process(target=_live, args=(evaluate, theta, theirs, ends), daemon=True)
+        life = (os.getpid(), evaluate, theta, theirs, ends)
+        self.process = fork.Process(target=_live, args=life, daemon=True)
         self.process.start()
         theirs.close()
         self.jobs: collections.deque[int] = collections.deque()
@@ -125,19 +133,31 @@ class _Worker:
         self.pipe.close()
 
 
-def _live(evaluate: Callable, theta: np.ndarray, pipe: Connection, ends: list[Connection]) -> None:
+def _die_with(master: int) -> None:
+    """Have the kernel kill this process when the master dies, by SIGKILL even; it may have died
+    already. (Elsewhere than on Linux a worker ends when it finds its pipe closed.)"""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != master:
+        os._exit(1)
+
+
+def _live(
+    master: int, evaluate: Callable, theta: np.ndarray, pipe: Connection, ends: list[Connection]
+) -> None:
     """A worker's whole life: evaluate what comes through the pipe until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the master's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C and a closed terminal are the master's
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # to answer
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _die_with(master)
     for end in ends:
         end.close()  # else a sibling would keep the pipe open when the master dies
     while True:
         try:
             for index, individual in pipe.recv():
                 pipe.send((index, evaluate(theta, individual)))
-        except (EOFError, BrokenPipeError):
-            return
+        except (EOFError, OSError):
+            os._exit(0)  # the master is gone, and nobody reads the log any more
 
 
 class LocalWorkers:
@@ -194,7 +214,10 @@ class LocalWorkers:
         doors = {worker.pipe: worker for worker in self.workers}
         doors |= {worker.process.sentinel: worker for worker in self.workers}
         ready = {id(doors[door]): doors[door] for door in wait(doors, timeout=0.2)}
-        for worker in list(ready.values()):
+        # without news look at everybody: a process that an environment has started may keep a
+        # dead worker's pipe and sentinel open
+        for worker in list(ready.values()) or list(self.workers):
+            dead = not worker.process.is_alive()  # asked before its last words are read
             try:
                 while worker.pipe.poll():
                     index, result = worker.pipe.recv()
@@ -202,13 +225,15 @@ class LocalWorkers:
                     worker.since = time.monotonic()
                     yield index, result
             except (EOFError, OSError):
-                yield from self._bury(worker, "died", waiting, strikes, individuals)
+                dead = True
+            if dead:
+                yield from self._bury(worker, True, waiting, strikes, individuals)
         if self.timeout:
             for worker in list(self.workers):
                 if worker.jobs and time.monotonic() - worker.since > self.timeout:
-                    yield from self._bury(worker, "timed out", waiting, strikes, individuals)
+                    yield from self._bury(worker, False, waiting, strikes, individuals)
 
-    def _bury(self, worker, how: str, waiting, strikes, individuals):
+    def _bury(self, worker, died: bool, waiting, strikes, individuals):
         """Replace a worker; its jobs are lived again, unless one has done this too often."""
         worker.end()
         self.workers.remove(worker)
@@ -218,11 +243,12 @@ class LocalWorkers:
         first = worker.jobs[0]
         strikes[first] += 1
         code = worker.process.exitcode
-        why = f"{how} (exit code {code})" if how == "died" else f"{how} after {self.timeout} s"
-        log.warning("a worker %s in the lifetime of %s", why, individuals[first])
+        cause = signal.strsignal(-code) if code < 0 else f"exit code {code}"
+        why = f"died ({cause})" if died else f"took over {self.timeout} s"
+        name = getattr(individuals[first], "name", individuals[first])
+        log.warning("the worker of %s %s, strike %d", name, why, strikes[first])
         if strikes[first] >= STRIKES:
             worker.jobs.popleft()
-            log.error("%s failed: its worker %s %d times", individuals[first], why, STRIKES)
             yield first, Result(-math.inf, 0.0, 0, f"its worker {why}", 0.0)
         waiting.extendleft(reversed(worker.jobs))
 
