@@ -3,12 +3,9 @@
 Importing this module and registering needs no physics engine: that starts with the first `reset`.
 """
 
-import contextlib
-import ctypes
 import importlib.util
 import os
 import re
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -74,28 +71,3 @@ def _check_body(body: Path) -> None:
     joints = [joint.get("name") for joint in world.iter("joint")]
     if len(joints) != N_JOINTS:
         raise ValueError(f"{body} has {len(joints)} joints; a quadruped has {N_JOINTS}")
-
-
-@contextlib.contextmanager
-def quiet():
-    """Silence what C code prints in this block: it writes to the descriptors, past Python."""
-    libc = ctypes.CDLL(None)
-
-    def flush():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        libc.fflush(None)
-
-    flush()
-    saved = [(descriptor, os.dup(descriptor)) for descriptor in (1, 2)]
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for descriptor, _ in saved:
-            os.dup2(null, descriptor)
-        yield
-    finally:
-        flush()
-        for descriptor, copy in saved:
-            os.dup2(copy, descriptor)
-            os.close(copy)
-        os.close(null)

@@ -19,7 +19,7 @@ import time
 
 import numpy as np
 
-from bullet_ants import quiet
+from quiet import quiet
 
 with quiet():
     import pybullet

@@ -1,20 +1,19 @@
 """Environments by id: gymnasium's registry with our own ids, then gym 0.26's, behind one `make`."""
 
-import contextlib
 import difflib
 import functools
 import importlib
 import importlib.util
 import inspect
-import io
 import os
 import sys
-import warnings
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 import gymnasium
 from gymnasium import spaces
+
+from quiet import quiet
 
 gymnasium.logger.min_level = gymnasium.logger.ERROR  # "a newer version exists", at every make
 
@@ -24,18 +23,6 @@ INSTALL = {  # what an id needs -> the packages that bring it
     "ALE/": ("ale_py", "ale-py"),
     "NoFrameskip": ("ale_py", "ale-py"),
 }
-
-
-@contextlib.contextmanager
-def quiet():
-    """Libraries' notices and deprecation warnings are not the user's."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stderr(io.StringIO()),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _cars() -> None:
@@ -67,6 +54,8 @@ def gym_registry() -> dict:
     """gym 0.26's registry, with pybullet_envs in it; empty without gym."""
     if not importlib.util.find_spec("gym"):
         return {}
+    # pybullet_envs' older robots log through protobuf, generated for an older version of it
+    os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
     with quiet():
         from gym.envs import registration
 
@@ -81,7 +70,7 @@ def gym_registry() -> dict:
     return registration.registry
 
 
-def _find(environment: str):
+def find(environment: str):
     """The gymnasium or gym spec of an id; ValueError with the nearest names."""
     for source in SOURCES:
         source()
@@ -92,12 +81,18 @@ def _find(environment: str):
     for part, (module, packages) in INSTALL.items():
         if part in environment and not importlib.util.find_spec(module):
             raise ValueError(f"{environment} needs {module}: pip install {packages}")
-    known = {**gymnasium.registry, **gym_registry()}
-    near = difflib.get_close_matches(environment, known, 3)
+    near = difflib.get_close_matches(environment, known(), 3)
     raise ValueError(
         f"unknown environment {environment!r}"
         + (f"; the nearest names are {', '.join(near)}" if near else "")
     )
+
+
+def known() -> list[str]:
+    """Every id of both registries."""
+    for source in SOURCES:
+        source()
+    return list({**gymnasium.registry, **gym_registry()})
 
 
 def _import_users(environment: str) -> str:
@@ -118,7 +113,7 @@ def make(environment: str, render_mode: str | None = None) -> gymnasium.Env:
 
     ValueError for an unknown id (with the nearest names) and for a package that is missing.
     """
-    spec = _find(_import_users(environment))
+    spec = find(_import_users(environment))
     try:
         with quiet():
             if isinstance(spec, gymnasium.envs.registration.EnvSpec):
@@ -132,18 +127,28 @@ def make(environment: str, render_mode: str | None = None) -> gymnasium.Env:
     limit = spec.max_episode_steps
     if not isinstance(env, gymnasium.wrappers.TimeLimit) and limit is not None:
         env = gymnasium.wrappers.TimeLimit(env, limit)
+    if "Bullet" in environment and not getattr(env.unwrapped, "reset_is_fresh", False):
+        env = QuietReset(env)
     if "FIRE" in _meanings(env):
         env = FireToStart(env)
     return env
 
 
 def has_time_limit(environment: str) -> bool:
-    return _find(_import_users(environment)).max_episode_steps is not None
+    return find(_import_users(environment)).max_episode_steps is not None
 
 
 def _meanings(env) -> list[str]:
     ask = getattr(env.unwrapped, "get_action_meanings", list)
     return list(ask())
+
+
+class QuietReset(gymnasium.Wrapper):
+    """Bullet's engine starts, and says so, in an environment's first reset."""
+
+    def reset(self, **kwargs):
+        with quiet():
+            return self.env.reset(**kwargs)
 
 
 class FireToStart(gymnasium.Wrapper):
@@ -178,8 +183,8 @@ class GymEnv(gymnasium.Env):
         kwargs = dict(spec.kwargs)
         if "render_mode" in known:
             kwargs["render_mode"] = render_mode
-        elif "render" in known:  # pybullet_envs: its window
-            kwargs["render"] = render_mode == "human"
+        for window in {"render", "renders"} & set(known):  # pybullet_envs' name for it
+            kwargs[window] = render_mode == "human"
         self.env, self.render_mode = build(**kwargs), render_mode
         self.observation_space = _as_gymnasium(self.env.observation_space)
         self.action_space = _as_gymnasium(self.env.action_space)
