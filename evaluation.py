@@ -134,7 +134,8 @@ def report(config, agents, episodes, lived, seen: list[str], seconds: float) -> 
         line = f"{name:{width}}  {mean:9.2f} ± {std:.2f} over {len(results)} episodes"
         if seen and len(agents) > 1:
             line += "  (seen)" if name in seen else "  (unseen)"
-        print(line + (f", {failed} of them failed" if failed else ""))
+        reason = next((r.failure for r in results if r.failure), None)
+        print(line + (f", {failed} of them failed: {reason}" if failed else ""))
         table.append({"environment": name, "mean": mean, "std": std, "failed": failed})
     print(f"seeds {config['seed']} to {config['seed'] + config['episodes'] - 1}, {seconds:.1f} s")
     if config["json"]:

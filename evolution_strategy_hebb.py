@@ -180,6 +180,9 @@ class EvolutionStrategyHebb:
             if name not in state or np.shape(state[name]) != array.shape:
                 raise ValueError(f"the state of the run lacks {name} of {array.size} numbers")
             array[:] = state[name]
+        for name in ("generation", "lr", "sigma"):
+            if not isinstance(state.get(name), int | float):
+                raise ValueError(f"the state of the run lacks {name}")
         self.generation = int(state["generation"])
         self.lr, self.sigma = float(state["lr"]), float(state["sigma"])
 

@@ -181,6 +181,27 @@ TRAINING = (
     Option("quiet", False, "print errors only", bool, resumable=True),
 )
 
+LESIONS = (
+    Option("lesion", None, "damage the weights after this many steps", int, check=AT_LEAST_1),
+    Option(
+        "lesion_layers",
+        None,
+        "layers to damage, counted from 1 at the input (default: all)",
+        int,
+        nargs="+",
+        check=(lambda layers: min(layers) >= 1, "layers counted from 1 at the input"),
+    ),
+    Option("lesion_fraction", 0.5, "share of a layer's weights to damage", float, check=UNIT),
+    Option(
+        "lesion_to",
+        "zero",
+        "what damaged weights become: 0, the layer's largest absolute weight with their own sign,"
+        " or as drawn at birth",
+        choices=("zero", "saturate", "random"),
+    ),
+    Option("freeze", None, "end all plasticity after this many steps", int, check=AT_LEAST_1),
+)
+
 EVALUATION = (
     Option("run", None, "run folder to replay; needs no other option"),
     Option("which", "best", "generation to replay with --run: best, last or its number"),
@@ -213,7 +234,35 @@ EVALUATION = (
     MAX_STEPS,
     Option("render", False, "watch the episodes in a window (one process)", bool),
     Option("json", None, "file for each episode's seed, fitness and steps"),
+    *LESIONS,
+    Option(
+        "window", 100, "steps whose mean reward tells whether it has recovered", int, check=AT_LEAST_1
+    ),
+    Option("video", None, "film of the first episode, .mp4 or .gif; no display needed"),
+    Option(
+        "video_weights",
+        None,
+        "layer whose weights are shown beside the film's picture, counted from 1 at the input",
+        int,
+        check=AT_LEAST_1,
+    ),
 )
+
+OUT = Option("out", None, "file of the figure, .png, .svg or .pdf (default: FIGURE.png)")
+LIVED = (  # which lifetimes a figure shows
+    *EVALUATION[1:3],  # which generation, and where
+    Option("seed", 0, "of the first lifetime; the next ones count on", int, check=NOT_NEGATIVE),
+    MAX_STEPS,
+)
+FIGURES = {  # of plot_hebb.py -> what it shows, and its options
+    "fitness": ("fitness over generations, settings side by side", (OUT,)),
+    "lifetime": ("reward, activations, weights and their changes", (OUT, *LIVED, *LESIONS)),
+    "weights": (
+        "weights of several lifetimes on their principal components",
+        (OUT, *LIVED, Option("episodes", 5, "lifetimes to show", int, check=AT_LEAST_1), *LESIONS),
+    ),
+    "coefficients": ("coefficients before and after evolution", (OUT, EVALUATION[1])),
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -233,7 +282,10 @@ def fail(message: str, program: str | None = None):
 def parser(options: tuple[Option, ...], description: str) -> Parser:
     """The command line of these options. Absent ones are left out of the namespace, so that
     a given option can be told from a default; `complete` adds the defaults."""
-    result = Parser(description=description, allow_abbrev=False)
+    return add_options(Parser(description=description, allow_abbrev=False), options)
+
+
+def add_options(result: Parser, options: tuple[Option, ...]) -> Parser:
     for option in options:
         shown = " ".join(option.default) if isinstance(option.default, list) else option.default
         default = "" if shown is None or shown is False else f" (default: {shown})"
@@ -258,9 +310,12 @@ def complete(options: tuple[Option, ...], given: dict) -> dict:
 
 
 def resumed(options: tuple[Option, ...], given: dict, known: dict) -> dict:
-    """The arguments of a run that is resumed: those it `known`s, with what may be changed."""
+    """The arguments of a run that is resumed: those `known` of it, with what may be changed."""
+    known = {option.name: option.default for option in options} | known
     for option in options:
         name = option.name
+        if not _possible(option, known[name]) or (name == "seed" and known[name] is None):
+            raise ValueError(f"the run's config.json has no valid {name}: {known[name]!r}")
         if name not in given or name == "resume" or option.resumable:
             continue
         if name == "generations":
@@ -268,12 +323,26 @@ def resumed(options: tuple[Option, ...], given: dict, known: dict) -> dict:
                 raise ValueError(
                     f"--generations {given[name]}: the run has {known[name]}; raise it, or leave it"
                 )
-        elif given[name] != known.get(name, option.default):
+        elif given[name] != known[name]:
             raise ValueError(
-                f"--{name} {given[name]} contradicts the run, which has {known.get(name)};"
+                f"--{name} {given[name]} contradicts the run, which has {known[name]};"
                 f" a resumed run needs no --{name}"
             )
-    return {option.name: option.default for option in options} | known | given
+    return known | given
+
+
+def _possible(option: Option, value) -> bool:
+    """Whether a value that was read from a file could have been given."""
+    if value is None:
+        return option.default is None
+    if option.nargs and not isinstance(value, list):
+        return False
+    kinds = (int, float) if option.type is float else (option.type,)
+    return (
+        all(type(one) in kinds for one in (value if option.nargs else [value]))
+        and (not option.choices or value in option.choices)
+        and (not option.check or option.check[0](value))
+    )
 
 
 def table(options: tuple[Option, ...]) -> str:

@@ -1,5 +1,6 @@
 """What a person watching a run sees: a bar over the lifetimes, and a line per generation."""
 
+import os
 import sys
 import time
 
@@ -13,6 +14,17 @@ COLUMNS = (  # title, width, format, key of the row: 58 characters in all
     ("σ", 6, ".3f", "sigma"),
     ("lr", 7, ".4f", "lr"),
 )
+
+
+def tell(line: str, stream=None) -> None:
+    """Print a line; that its reader is gone (a closed terminal, `| head`) ends no run."""
+    stream = stream or sys.stdout
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 class Screen:
@@ -53,18 +65,18 @@ class Screen:
         if self.quiet or not shown:
             return
         if not self._titled:
-            print("".join(f"{title:>{width}}" for title, width, _, _ in COLUMNS))
+            tell("".join(f"{title:>{width}}" for title, width, _, _ in COLUMNS))
             self._titled = True
-        print("".join(f"{row[key]:>{width}{form}}" for _, width, form, key in COLUMNS), flush=True)
+        tell("".join(f"{row[key]:>{width}{form}}" for _, width, form, key in COLUMNS))
 
     def say(self, line: str) -> None:
         self.clear()
         if not self.quiet:
-            print(line, flush=True)
+            tell(line)
 
     def warn(self, line: str) -> None:
         self.clear()
-        print(f"warning: {line}", file=sys.stderr, flush=True)
+        tell(f"warning: {line}", sys.stderr)
 
     def clear(self) -> None:
         if self.bar is not None:
