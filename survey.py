@@ -17,12 +17,14 @@ def live(environment: str) -> list[str]:
     """A row of the table."""
     import environments
     from fitness_functions import Agent, describe
+    from quiet import quiet
 
     limit = environments.find(environment).max_episode_steps or "none"
     try:
         body = describe(environment)
         agent = Agent("ABCD_lr", body, "uni", max_steps=STEPS)
-        outcome = agent.live(agent.first_theta(0, "normal"), seed=0)
+        with quiet():  # one of them prints at every step
+            outcome = agent.live(agent.first_theta(0, "normal"), seed=0)
     except Exception as error:  # whatever it is, it is the reason
         return [f"`{environment}`", "", "", str(limit), f"no: {str(error).split(': ', 1)[-1]}"]
     spaces = [
