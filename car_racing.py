@@ -32,7 +32,7 @@ class _Scalars:
 
     @staticmethod
     def clip(x, low, high):
-        return min(max(x, low), high)
+        return float(min(max(x, low), high))
 
 
 def _rebound(function, **names):
@@ -54,6 +54,12 @@ class _Car(car_dynamics.Car):
     step = _rebound(car_dynamics.Car.step, np=_Scalars)
     gas = _rebound(car_dynamics.Car.gas, np=_Scalars)
 
+    def steer(self, s):
+        super().steer(float(s))
+
+    def brake(self, b):
+        super().brake(float(b))
+
 
 class CarRacingV0(car_racing.CarRacing):
     """CarRacing-v0 (gym 0.21): observations (96, 96, 3) uint8, actions (steer, gas, brake).
@@ -70,8 +76,7 @@ class CarRacingV0(car_racing.CarRacing):
         # v0 knew no finished lap short of all tiles: more than 100 % is never reached.
         super().__init__(render_mode, verbose, lap_complete_percent=1.0)
         EzPickle.__init__(self, render_mode, verbose)
-        self._camera, self._poses = np.empty(2), np.empty((5, 3))
-        self._phases, self._gauges = np.empty(4), np.empty(7)
+        self._poses, self._phases, self._gauges = np.empty(15), np.empty(4), np.empty(7)
 
     reset = _rebound(car_racing.CarRacing.reset, Car=_Car)
     _build_track = _rebound(car_racing.CarRacing._create_track, np=_Scalars)
@@ -90,15 +95,14 @@ class CarRacingV0(car_racing.CarRacing):
         if not self._build_track():
             return False
         corners, colours = zip(*self.road_poly, strict=True)
-        self._corners = np.array(corners, np.float32)
-        self._reach = float(np.abs(self._corners - self._corners[:, :1]).max()) * 1.5
-        # Visited tiles change their colour in place: make each a view of one array.
-        self._colours = np.array(colours, np.float64)
-        self.road_poly = list(zip(corners, self._colours, strict=True))
+        # A visited tile's colour is changed in place: make each a row of one array.
+        rows = np.array(colours, np.float64)
+        self.road_poly = list(zip(corners, rows, strict=True))
         tiles = iter(self.road)
-        for colour, view in zip(colours, self._colours, strict=True):
-            if isinstance(colour, np.ndarray):
-                next(tiles).color = view
+        for colour, row in zip(colours, rows, strict=True):
+            if isinstance(colour, np.ndarray):  # a kerb's is a tuple
+                next(tiles).color = row
+        self._road = np.array(corners, np.float32), rows
         return True
 
     def step(self, action):
@@ -116,29 +120,24 @@ class CarRacingV0(car_racing.CarRacing):
     def _render(self, mode):
         if mode != "state_pixels":
             return super()._render(mode)
-        car = self.car
-        hull, wheels = car.hull, car.wheels
+        state = np.empty((STATE_H, STATE_W, 3), np.uint8)
+        hull, wheels = self.car.hull, self.car.wheels
         velocity = hull.linearVelocity
         speed = velocity.length
-        angle = math.atan2(velocity[0], velocity[1]) if speed > 0.5 else -hull.angle
-        self._camera[:] = 0.1 * SCALE * max(1 - self.t, 0) + ZOOM * SCALE * min(self.t, 1), angle
-        for i, body in enumerate(car.drawlist):
-            x, y = body.position
-            self._poses[(i + 1) % 5] = x, y, body.angle
-        self._phases[:] = [w.phase for w in wheels]
-        omegas = [0.01 * w.omega for w in wheels]
-        steering, gyro = -10.0 * wheels[0].joint.angle, -0.8 * hull.angularVelocity
-        self._gauges[:] = 0.02 * speed, *omegas, steering, gyro
-        state = np.empty((STATE_H, STATE_W, 3), np.uint8)
-        draw(
-            state,
-            self._corners,
-            self._colours,
-            self._reach,
-            self._camera,
-            self._poses,
-            self._phases,
-            self._gauges,
-            score_pixels(int(self.reward)),
+        angle = math.atan2(velocity.x, velocity.y) if speed > 0.5 else -hull.angle
+        zoom = 0.1 * SCALE * max(1 - self.t, 0) + ZOOM * SCALE * min(self.t, 1)
+        poses = []
+        for body in self.car.drawlist:  # the wheels, then the hull
+            place = body.position
+            poses += place.x, place.y, body.angle
+        self._poses[:] = poses
+        self._phases[:] = [wheel.phase for wheel in wheels]
+        self._gauges[:] = (
+            0.02 * speed,
+            *[0.01 * wheel.omega for wheel in wheels],
+            -10.0 * wheels[0].joint.angle,
+            -0.8 * hull.angularVelocity,
         )
+        score = score_pixels(int(self.reward))
+        draw(state, self._road, zoom, angle, self._poses, self._phases, self._gauges, score)
         return state

@@ -14,6 +14,7 @@ from gymnasium.envs.box2d.car_racing import (
     PLAYFIELD,
     STATE_H,
     STATE_W,
+    TRACK_WIDTH,
     WINDOW_H,
     WINDOW_W,
 )
@@ -22,6 +23,7 @@ from numba import njit
 X_SCALE, Y_SCALE = STATE_W / WINDOW_W, STATE_H / WINDOW_H  # state pixels per window pixel
 CELL_W, CELL_H = STATE_W / 40, STATE_H / 40  # the dashboard counts in fortieths of the window
 DASHBOARD = 5 * CELL_H  # height of the black bar: rows 84-95 of the state
+REACH = 4 * TRACK_WIDTH  # world units; no tile is as long, even where the loop closes
 GLYPH_ROW = 88  # the first of the five rows that the score covers
 
 # The score is a pyglet label, "%04i" in 36 pt at x = 20 on the window. Shrunk tenfold, a digit
@@ -87,17 +89,18 @@ HULL = _padded([body.HULL_POLY1, body.HULL_POLY2, body.HULL_POLY3, body.HULL_POL
 
 @njit(cache=True)
 def _centre_after(edge, size):
-    """The first row or column whose centre lies beyond an edge, of an image that ends at size."""
-    return int(np.floor(min(max(edge, 0.0), size) - 0.5)) + 1
+    """The first row or column whose centre lies beyond an edge; at least 0, at most `size`."""
+    if not edge >= 0.5:
+        return 0
+    return size if edge >= size - 0.5 else int(edge - 0.5) + 1
 
 
 @njit(cache=True)
-def _fill(image, spans, x, y, n, colour):
+def _fill(canvas, x, y, n, colour, spans):
     """Paint the convex polygon x[:n], y[:n] (state pixels, y down) over the centres it covers.
 
-    spans: (96, 2), where each row starts and ends; (inf, -inf) throughout, before and after.
+    canvas: (96, 96) uint32, 0xRRGGBB as the colour. spans: (96, 2), a buffer of int64.
     """
-    red, green, blue = colour
     first, last = STATE_H, 0
     j = n - 1
     for i in range(n):
@@ -106,22 +109,17 @@ def _fill(image, spans, x, y, n, colour):
         if start < stop:
             first, last = min(first, start), max(last, stop)
             slope = (x[bottom] - x[top]) / (y[bottom] - y[top])
-            for row in range(start, stop):
-                cross = x[top] + (row + 0.5 - y[top]) * slope
-                spans[row, 0] = min(spans[row, 0], cross)
-                spans[row, 1] = max(spans[row, 1], cross)
+            for row in range(start, stop):  # convex: the outline crosses each row just twice
+                spans[row, 0] = spans[row, 1]
+                spans[row, 1] = _centre_after(x[top] + (row + 0.5 - y[top]) * slope, STATE_W)
         j = i
     for row in range(first, last):
-        stop = _centre_after(spans[row, 1], STATE_W)
-        for column in range(_centre_after(spans[row, 0], STATE_W), stop):
-            image[row, column, 0] = red
-            image[row, column, 1] = green
-            image[row, column, 2] = blue
-        spans[row, 0], spans[row, 1] = np.inf, -np.inf
+        left, right = min(spans[row, 0], spans[row, 1]), max(spans[row, 0], spans[row, 1])
+        canvas[row, left:right] = colour
 
 
 @njit(cache=True)
-def _paint(image, pen, view, corners, n, colour):
+def _paint(canvas, pen, view, corners, n, colour):
     """Paint a polygon of world units as the view (a, b, c, d, x0, y0) maps it to the state.
 
     pen: the buffers (x, y, spans). OpenGL snaps corners to 1/256 of a pixel.
@@ -131,7 +129,7 @@ def _paint(image, pen, view, corners, n, colour):
         column = view[0] * corners[i, 0] + view[1] * corners[i, 1] + view[4]
         row = view[2] * corners[i, 0] + view[3] * corners[i, 1] + view[5]
         x[i], y[i] = np.floor(column * 256 + 0.5) / 256, np.floor(row * 256 + 0.5) / 256
-    _fill(image, spans, x, y, n, colour)
+    _fill(canvas, x, y, n, colour, spans)
 
 
 @njit(cache=True)
@@ -152,16 +150,16 @@ def _box(corners, x0, y0, x1, y1):
 
 
 @njit(cache=True)
-def _ground(image, pen, view, scale, corners):
+def _ground(canvas, pen, view, scale, corners):
     """The playfield, and every second square of it in both directions in a lighter green."""
     _box(corners, -PLAYFIELD, -PLAYFIELD, PLAYFIELD, PLAYFIELD)
-    _paint(image, pen, view, corners, 4, (102, 204, 102))
+    _paint(canvas, pen, view, corners, 4, 0x66CC66)
     for i in range(-20, 20, 2):
         for j in range(-20, 20, 2):
             left, low = GRASS_DIM * i, GRASS_DIM * j
             if _near(view, left, low, 1.5 * GRASS_DIM * scale):
                 _box(corners, left, low, left + GRASS_DIM, low + GRASS_DIM)
-                _paint(image, pen, view, corners, 4, (102, 230, 102))
+                _paint(canvas, pen, view, corners, 4, 0x66E666)
 
 
 @njit(cache=True)
@@ -179,12 +177,12 @@ def _attached(view, px, py, angle):
 
 
 @njit(cache=True)
-def _car(image, pen, view, poses, phases, corners):
+def _car(canvas, pen, view, poses, phases, corners):
     """The wheels, each with the stripe that shows how far it has rolled, and the hull on top."""
     for w in range(4):
-        own = _attached(view, poses[w + 1, 0], poses[w + 1, 1], poses[w + 1, 2])
+        own = _attached(view, poses[3 * w], poses[3 * w + 1], poses[3 * w + 2])
         _box(corners, -WHEEL_X, -WHEEL_Y, WHEEL_X, WHEEL_Y)
-        _paint(image, pen, own, corners, 4, (0, 0, 0))
+        _paint(canvas, pen, own, corners, 4, 0x000000)
         # the stripe spans 1.2 rad of the tyre; the part with a positive sine is underneath
         s1, s2 = np.sin(phases[w]), np.sin(phases[w] + 1.2)
         c1, c2 = np.cos(phases[w]), np.cos(phases[w] + 1.2)
@@ -192,47 +190,44 @@ def _car(image, pen, view, poses, phases, corners):
             c1 = np.sign(c1) if s1 > 0 else c1
             c2 = np.sign(c2) if s2 > 0 else c2
             _box(corners, -WHEEL_X, WHEEL_Y * c1, WHEEL_X, WHEEL_Y * c2)
-            _paint(image, pen, own, corners, 4, (76, 76, 76))
-    own = _attached(view, poses[0, 0], poses[0, 1], poses[0, 2])
+            _paint(canvas, pen, own, corners, 4, 0x4C4C4C)
+    own = _attached(view, poses[12], poses[13], poses[14])
     for i in range(len(HULL)):
-        _paint(image, pen, own, HULL[i], 8, (204, 0, 0))
+        _paint(canvas, pen, own, HULL[i], 8, 0xCC0000)
 
 
 @njit(cache=True)
-def _dashboard(image, pen, gauges, score, corners):
+def _dashboard(canvas, pen, gauges, score, corners):
     """Speed, four wheel speeds, steering and gyroscope as bars on black, and the score."""
     upright = (CELL_W, 0.0, 0.0, -CELL_H, 0.0, float(STATE_H))  # cells from the lower left
     _box(corners, 0.0, 0.0, 40.0, 5.0)
-    _paint(image, pen, upright, corners, 4, (0, 0, 0))
+    _paint(canvas, pen, upright, corners, 4, 0x000000)
     for i in range(5):
         place = (5, 7, 8, 9, 10)[i]
-        colour = ((255, 255, 255), (0, 0, 255), (0, 0, 255), (51, 0, 255), (51, 0, 255))[i]
+        colour = (0xFFFFFF, 0x0000FF, 0x0000FF, 0x3300FF, 0x3300FF)[i]
         _box(corners, place, 1.0, place + 1.0, 1.0 + gauges[i])
-        _paint(image, pen, upright, corners, 4, colour)
+        _paint(canvas, pen, upright, corners, 4, colour)
     _box(corners, 20.0, 2.0, 20.0 + gauges[5], 4.0)
-    _paint(image, pen, upright, corners, 4, (0, 255, 0))
+    _paint(canvas, pen, upright, corners, 4, 0x00FF00)
     _box(corners, 30.0, 2.0, 30.0 + gauges[6], 4.0)
-    _paint(image, pen, upright, corners, 4, (255, 0, 0))
+    _paint(canvas, pen, upright, corners, 4, 0xFF0000)
     for row in range(score.shape[0]):
         for column in range(score.shape[1]):
-            for channel in range(3):
-                below = image[GLYPH_ROW + row, column, channel]
-                image[GLYPH_ROW + row, column, channel] = max(below, score[row, column])
+            below = canvas[GLYPH_ROW + row, column]  # black, or white of the speed's bar
+            canvas[GLYPH_ROW + row, column] = max(below, np.uint32(0x010101 * score[row, column]))
 
 
 @njit(cache=True)
-def draw(image, road, colours, reach, camera, poses, phases, gauges, score):
+def draw(image, road, zoom, angle, poses, phases, gauges, score):
     """Draw one state into `image`, a (96, 96, 3) uint8 array.
 
-    road: (n, 4, 2) corners in world units, painted in order; colours: (n, 3) grey levels;
-    reach: the longest distance from a polygon's first corner to another; camera: zoom in
-    window pixels per world unit, angle in rad; poses: (5, 3) x, y, angle of the hull and the
-    wheels; phases: (4,) rolled angle of the wheels in rad; gauges: (7,) lengths of the bars in
-    cells of the dashboard; score: the array of `score_pixels`.
+    road: (n, 4, 2) float32 corners in world units, painted in order, and (n, 3) grey levels;
+    zoom: window pixels per world unit; angle: of the camera, rad; poses: (15,) x, y, angle of
+    the four wheels and the hull; phases: (4,) rolled angle of the wheels, rad; gauges: (7,)
+    lengths of the bars in cells of the dashboard; score: the array of `score_pixels`.
     """
-    zoom, angle = camera[0], camera[1]
     a, b = zoom * np.cos(angle), zoom * np.sin(angle)
-    cx, cy = poses[0, 0], poses[0, 1]
+    cx, cy = poses[12], poses[13]
     view = (
         a * X_SCALE,
         -b * X_SCALE,
@@ -241,16 +236,21 @@ def draw(image, road, colours, reach, camera, poses, phases, gauges, score):
         STATE_W / 2 - (a * cx - b * cy) * X_SCALE,
         STATE_H * 3 / 4 + (b * cx + a * cy) * Y_SCALE,
     )
-    spans, corners = np.empty((STATE_H, 2)), np.empty((4, 2))
-    spans[:, 0], spans[:, 1] = np.inf, -np.inf
-    pen = np.empty(8), np.empty(8), spans
-    image[:] = 0
+    canvas = np.zeros((STATE_H, STATE_W), np.uint32)
+    pen = np.empty(8), np.empty(8), np.empty((STATE_H, 2), np.int64)
+    corners = np.empty((4, 2))
     scale = zoom * Y_SCALE
-    _ground(image, pen, view, scale, corners)
-    for i in range(len(road)):
-        if _near(view, road[i, 0, 0], road[i, 0, 1], reach * scale):
+    _ground(canvas, pen, view, scale, corners)
+    polygons, colours = road
+    for i in range(len(polygons)):
+        if _near(view, polygons[i, 0, 0], polygons[i, 0, 1], REACH * scale):
             red, green, blue = colours[i, 0], colours[i, 1], colours[i, 2]
-            colour = (int(red + 0.5), int(green + 0.5), int(blue + 0.5))
-            _paint(image, pen, view, road[i], 4, colour)
-    _car(image, pen, view, poses, phases, corners)
-    _dashboard(image, pen, gauges, score, corners)
+            colour = int(red + 0.5) << 16 | int(green + 0.5) << 8 | int(blue + 0.5)
+            _paint(canvas, pen, view, polygons[i], 4, colour)
+    _car(canvas, pen, view, poses, phases, corners)
+    _dashboard(canvas, pen, gauges, score, corners)
+    bytes_, pixels = image.reshape(-1), canvas.reshape(-1)
+    for i in range(len(pixels)):
+        bytes_[3 * i] = pixels[i] >> 16
+        bytes_[3 * i + 1] = pixels[i] >> 8
+        bytes_[3 * i + 2] = pixels[i]
