@@ -1,13 +1,16 @@
 """What the tests share: the commands as a user types them."""
 
+import csv
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+TIMES = ("seconds", "elapsed", "steps_per_second")  # the columns of fitness.csv that differ
 SHORT = ["--environment", "CartPole-v1", "--popsize", "8", "--seed", "3"]
 
 
@@ -21,8 +24,8 @@ def command(program: str, *arguments, **options) -> subprocess.CompletedProcess:
 def start(program: str, *arguments, **options) -> subprocess.Popen:
     """Start a script of the root in a process group of its own."""
     line = [sys.executable, ROOT / program, *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(line, cwd=ROOT, start_new_session=True, **(pipes | options))
+    defaults = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
+    return subprocess.Popen(line, start_new_session=True, **(defaults | options))
 
 
 def run_folder(folder: Path) -> Path:
@@ -34,6 +37,25 @@ def run_folder(folder: Path) -> Path:
 def coefficients(run: Path) -> dict[str, bytes]:
     """The bytes of every .dat of a run, by name."""
     return {path.name: path.read_bytes() for path in run.glob("*.dat")}
+
+
+def outcome(run: Path) -> dict:
+    """All that a run has found, which neither time nor accidents may change."""
+    (history,) = run.glob("Fitness_values_*.npy")
+    with open(run / "fitness.csv") as file:
+        rows = [
+            {name: value for name, value in row.items() if name not in TIMES}
+            for row in csv.DictReader(file)
+        ]
+    return coefficients(run) | {"history": history.read_bytes(), "rows": rows}
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    """Wait until condition() holds; an AssertionError when it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -60,3 +82,4 @@ def short_run(tmp_path_factory) -> Path:
 
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ["PYTHONPATH"] = str(ROOT / "tests")  # where `misbehaving:Raises-v0` is found
