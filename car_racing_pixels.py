@@ -20,9 +20,10 @@ from gymnasium.envs.box2d.car_racing import (
 )
 from numba import njit
 
+compiled = njit(cache=True, error_model="numpy")
+
 X_SCALE, Y_SCALE = STATE_W / WINDOW_W, STATE_H / WINDOW_H  # state pixels per window pixel
-CELL_W, CELL_H = STATE_W / 40, STATE_H / 40  # the dashboard counts in fortieths of the window
-DASHBOARD = 5 * CELL_H  # height of the black bar: rows 84-95 of the state
+CELL_W, CELL_H = STATE_W / 40, STATE_H / 40  # the dashboard counts in fortieths
 REACH = 4 * TRACK_WIDTH  # world units; no tile is as long, even where the loop closes
 GLYPH_ROW = 88  # the first of the five rows that the score covers
 
@@ -68,11 +69,11 @@ GLYPHS = np.frombuffer(
 
 @functools.lru_cache(maxsize=2048)
 def score_pixels(score):
-    """The score's pixels: 5 rows x 14 columns of grey uint8, the first row being GLYPH_ROW."""
+    """A score in -999..9999 as 5 rows of 14 grey pixels, uint8, the first row at GLYPH_ROW."""
     pixels = np.zeros((5, 14), np.uint8)
     text = f"{score:04d}"
     start = 4 if text[0] == "-" else 0
-    for place, digit in enumerate(text.lstrip("-")[: len(GLYPH_STARTS) - start], start):
+    for place, digit in enumerate(text.lstrip("-"), start):
         column = GLYPH_COLUMNS[place]
         pixels[:, column : column + 3] |= GLYPHS[place, int(digit)]
     return pixels
@@ -87,7 +88,7 @@ WHEEL_X, WHEEL_Y = body.WHEEL_W * body.SIZE, body.WHEEL_R * body.SIZE
 HULL = _padded([body.HULL_POLY1, body.HULL_POLY2, body.HULL_POLY3, body.HULL_POLY4])
 
 
-@njit(cache=True)
+@compiled
 def _centre_after(edge, size):
     """The first row or column whose centre lies beyond an edge; at least 0, at most `size`."""
     if not edge >= 0.5:
@@ -95,7 +96,7 @@ def _centre_after(edge, size):
     return size if edge >= size - 0.5 else int(edge - 0.5) + 1
 
 
-@njit(cache=True)
+@compiled
 def _fill(canvas, x, y, n, colour, spans):
     """Paint the convex polygon x[:n], y[:n] (state pixels, y down) over the centres it covers.
 
@@ -118,7 +119,7 @@ def _fill(canvas, x, y, n, colour, spans):
         canvas[row, left:right] = colour
 
 
-@njit(cache=True)
+@compiled
 def _paint(canvas, pen, view, corners, n, colour):
     """Paint a polygon of world units as the view (a, b, c, d, x0, y0) maps it to the state.
 
@@ -132,7 +133,7 @@ def _paint(canvas, pen, view, corners, n, colour):
     _fill(canvas, x, y, n, colour, spans)
 
 
-@njit(cache=True)
+@compiled
 def _near(view, x, y, reach):
     """Whether a circle of `reach` pixels around a point of the world touches the state."""
     column = view[0] * x + view[1] * y + view[4]
@@ -140,7 +141,7 @@ def _near(view, x, y, reach):
     return -reach < column < STATE_W + reach and -reach < row < STATE_H + reach
 
 
-@njit(cache=True)
+@compiled
 def _box(corners, x0, y0, x1, y1):
     """Make the first four corners those of a rectangle."""
     corners[0, 0] = corners[3, 0] = x0
@@ -149,7 +150,7 @@ def _box(corners, x0, y0, x1, y1):
     corners[2, 1] = corners[3, 1] = y1
 
 
-@njit(cache=True)
+@compiled
 def _ground(canvas, pen, view, scale, corners):
     """The playfield, and every second square of it in both directions in a lighter green."""
     _box(corners, -PLAYFIELD, -PLAYFIELD, PLAYFIELD, PLAYFIELD)
@@ -162,7 +163,31 @@ def _ground(canvas, pen, view, scale, corners):
                 _paint(canvas, pen, view, corners, 4, 0x66E666)
 
 
-@njit(cache=True)
+@compiled
+def _road(canvas, pen, view, scale, polygons, colours):
+    """Tiles and kerbs in the order in which the track was built."""
+    for i in range(len(polygons)):
+        if _near(view, polygons[i, 0, 0], polygons[i, 0, 1], REACH * scale):
+            red, green, blue = colours[i, 0], colours[i, 1], colours[i, 2]
+            colour = int(red + 0.5) << 16 | int(green + 0.5) << 8 | int(blue + 0.5)
+            _paint(canvas, pen, view, polygons[i], 4, colour)
+
+
+@compiled
+def _camera(zoom, angle, x, y):
+    """The view from above: a point of the world in the middle of the state, at three quarters."""
+    a, b = zoom * np.cos(angle), zoom * np.sin(angle)
+    return (
+        a * X_SCALE,
+        -b * X_SCALE,
+        -b * Y_SCALE,
+        -a * Y_SCALE,
+        STATE_W / 2 - (a * x - b * y) * X_SCALE,
+        STATE_H * 3 / 4 + (b * x + a * y) * Y_SCALE,
+    )
+
+
+@compiled
 def _attached(view, px, py, angle):
     """The view of a body's own coordinates: turn by its angle, move to its place, then view."""
     c, s = np.cos(angle), np.sin(angle)
@@ -176,7 +201,7 @@ def _attached(view, px, py, angle):
     )
 
 
-@njit(cache=True)
+@compiled
 def _car(canvas, pen, view, poses, phases, corners):
     """The wheels, each with the stripe that shows how far it has rolled, and the hull on top."""
     for w in range(4):
@@ -196,7 +221,7 @@ def _car(canvas, pen, view, poses, phases, corners):
         _paint(canvas, pen, own, HULL[i], 8, 0xCC0000)
 
 
-@njit(cache=True)
+@compiled
 def _dashboard(canvas, pen, gauges, score, corners):
     """Speed, four wheel speeds, steering and gyroscope as bars on black, and the score."""
     upright = (CELL_W, 0.0, 0.0, -CELL_H, 0.0, float(STATE_H))  # cells from the lower left
@@ -217,7 +242,7 @@ def _dashboard(canvas, pen, gauges, score, corners):
             canvas[GLYPH_ROW + row, column] = max(below, np.uint32(0x010101 * score[row, column]))
 
 
-@njit(cache=True)
+@compiled
 def draw(image, road, zoom, angle, poses, phases, gauges, score):
     """Draw one state into `image`, a (96, 96, 3) uint8 array.
 
@@ -226,27 +251,12 @@ def draw(image, road, zoom, angle, poses, phases, gauges, score):
     the four wheels and the hull; phases: (4,) rolled angle of the wheels, rad; gauges: (7,)
     lengths of the bars in cells of the dashboard; score: the array of `score_pixels`.
     """
-    a, b = zoom * np.cos(angle), zoom * np.sin(angle)
-    cx, cy = poses[12], poses[13]
-    view = (
-        a * X_SCALE,
-        -b * X_SCALE,
-        -b * Y_SCALE,
-        -a * Y_SCALE,
-        STATE_W / 2 - (a * cx - b * cy) * X_SCALE,
-        STATE_H * 3 / 4 + (b * cx + a * cy) * Y_SCALE,
-    )
+    view, scale = _camera(zoom, angle, poses[12], poses[13]), zoom * Y_SCALE
     canvas = np.zeros((STATE_H, STATE_W), np.uint32)
     pen = np.empty(8), np.empty(8), np.empty((STATE_H, 2), np.int64)
     corners = np.empty((4, 2))
-    scale = zoom * Y_SCALE
     _ground(canvas, pen, view, scale, corners)
-    polygons, colours = road
-    for i in range(len(polygons)):
-        if _near(view, polygons[i, 0, 0], polygons[i, 0, 1], REACH * scale):
-            red, green, blue = colours[i, 0], colours[i, 1], colours[i, 2]
-            colour = int(red + 0.5) << 16 | int(green + 0.5) << 8 | int(blue + 0.5)
-            _paint(canvas, pen, view, polygons[i], 4, colour)
+    _road(canvas, pen, view, scale, *road)
     _car(canvas, pen, view, poses, phases, corners)
     _dashboard(canvas, pen, gauges, score, corners)
     bytes_, pixels = image.reshape(-1), canvas.reshape(-1)
