@@ -151,17 +151,18 @@ class RunFolder:
         self._write_derived()
         self._drop_superseded()
 
-    def save_failure(self, name: str, blocks: dict) -> list[Path]:
-        """Keep the parameters of an individual whose lifetime failed; the paths, per block."""
-        folder = self.path / "failures"
+    def save_failure(self, name: str, generation: int, blocks: dict) -> Path:
+        """Keep an individual whose lifetime failed as a run folder of its own, to be replayed."""
+        kept = RunFolder(self.path / "failures" / name)
+        kept.config = self.config
         try:
-            folder.mkdir(exist_ok=True)
+            kept.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise FileError(f"cannot make {folder}: {error.strerror}") from None
-        paths = [folder / f"{name}__{label}.dat" for label in blocks]
-        for path, array in zip(paths, blocks.values(), strict=True):
-            save_dat(path, array)
-        return paths
+            raise FileError(f"cannot make {kept.path}: {error.strerror}") from None
+        kept._write_config()
+        for label, array in blocks.items():
+            save_dat(kept.path / dat_name(self.arguments, -math.inf, label, generation), array)
+        return kept.path
 
     def dat_files(self) -> list[tuple[int, str, Path]]:
         """(generation, block label, path) of every `.dat` in the folder, sorted."""
@@ -232,9 +233,10 @@ def load_agent(path: str | Path, which: str | int = "best") -> dict[str, Path]:
 
 
 def best_generation(rows: list[dict]) -> int:
-    """The first generation with the highest mean fitness; NaN ranks below everything."""
-    best = max(rows, key=lambda row: -math.inf if math.isnan(row["mean"]) else row["mean"])
-    return best["generation"]
+    """The first generation with the highest score: of the centre where it is evaluated, else the
+    mean fitness. NaN ranks below everything."""
+    score = "centre" if any(not math.isnan(row.get("centre", math.nan)) for row in rows) else "mean"
+    return max(rows, key=lambda row: (not math.isnan(row[score]), row[score]))["generation"]
 
 
 def _check_format(given: object) -> None:

@@ -108,9 +108,15 @@ def _import_users(environment: str) -> str:
     return name
 
 
-def make(environment: str, render_mode: str | None = None) -> gymnasium.Env:
+def make(
+    environment: str,
+    render_mode: str | None = None,
+    grayscale: bool = False,
+    frame_stack: int = 1,
+) -> gymnasium.Env:
     """The gymnasium environment of an id, ready for `reset`.
 
+    grayscale, frame_stack: gymnasium's wrappers, for colour images and for any Box.
     ValueError for an unknown id (with the nearest names) and for a package that is missing.
     """
     spec = find(_import_users(environment))
@@ -131,6 +137,15 @@ def make(environment: str, render_mode: str | None = None) -> gymnasium.Env:
         env = QuietReset(env)
     if "FIRE" in _meanings(env):
         env = FireToStart(env)
+    space = env.observation_space
+    if grayscale:
+        if space.dtype != "uint8" or len(space.shape or ()) != 3 or space.shape[-1] != 3:
+            raise ValueError(f"{environment}: --grayscale takes uint8 colour images, not {space}")
+        env = gymnasium.wrappers.GrayscaleObservation(env, keep_dim=True)
+    if frame_stack > 1:
+        if not isinstance(space, spaces.Box):
+            raise ValueError(f"{environment}: --frame_stack takes Box observations, not {space}")
+        env = gymnasium.wrappers.FrameStackObservation(env, frame_stack)
     return env
 
 

@@ -9,11 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+import environments
 import workers
 from checkpoints import RunFolder, load_agent, load_dat
+from experiments import together
+from films import SUFFIXES, Film, check_file, frames_per_second, library
 from fitness_functions import Agent
-from options import HEBB_RULE, INIT_WEIGHTS
+from options import HEBB_RULE, INIT_WEIGHTS, TRAINING, complete
 from safe_files import write_file
+from trials import Plan, Trial, compare, live_trial, plan, table, told
 
 
 class Episode(NamedTuple):
@@ -62,15 +66,17 @@ def read_agent(config: dict) -> tuple[list[Agent], np.ndarray, list[str]]:
                 raise ValueError(f"{path} does not exist")
     seen = trained["environment"]
     names = config["environment"] or seen or ["CarRacing-v0"]
-    agents = workers.agents_for(
-        names, trained["hebb_rule"], trained["init_weights"], config["max_steps"]
-    )
+    # shared rules are filed as every synapse's own
+    living = complete(TRAINING, trained) | {"shared_rules": 0, "seed": 0}
+    if config["max_steps"]:
+        living["max_steps"] = config["max_steps"]
+    agents = workers.agents_for(living, names)
     return agents, agents[0].join(*load_blocks(agents[0], paths)), seen
 
 
 def load_blocks(agent: Agent, paths: dict | list) -> list[np.ndarray]:
     """The blocks of θ from their files (by label, or in order), checked against this agent's."""
-    expected = agent.blocks(np.empty(agent.n, np.float32))
+    expected = agent.blocks(np.empty(agent.n + agent.n_observed, np.float32))
     if isinstance(paths, dict):
         paths = [paths[label] for label in expected if label in paths]
     if len(paths) != len(expected):
@@ -83,9 +89,15 @@ def load_blocks(agent: Agent, paths: dict | list) -> list[np.ndarray]:
     ]
 
 
+def try_episode(planned: Plan, agents: list[Agent], theta: np.ndarray, episode: Episode) -> Trial:
+    return live_trial(planned, agents[episode.environment], theta, episode.seed)
+
+
 def evaluate(config: dict) -> int:
     """Live and report; the exit status."""
     agents, theta, seen = read_agent(config)
+    planned = plan(config, agents[0])
+    check_options(config, agents)
     episodes = [
         Episode(index, config["seed"] + k)
         for index in range(len(agents))
@@ -95,16 +107,56 @@ def evaluate(config: dict) -> int:
     if config["render"]:
         lived = watch(agents, theta, episodes)
     else:
+        job = partial(try_episode, planned) if planned.after else live_episode
         n_workers = workers.available_cores() if config["threads"] == -1 else config["threads"]
-        crew = workers.LocalWorkers(
-            min(n_workers, len(episodes)), theta.size, partial(live_episode, agents)
-        )
+        crew = workers.LocalWorkers(min(n_workers, len(episodes)), theta.size, partial(job, agents))
         try:
             lived = crew.map(theta, episodes, lambda *_: None)
         finally:
             crew.close()
-    report(config, agents, episodes, lived, seen, time.perf_counter() - began)
+    tell = partial(report_trials, planned) if planned.after else report
+    tell(config, agents, episodes, lived, seen, time.perf_counter() - began)
+    if config["video"]:
+        print(film(config, agents[0], theta, planned))
     return 0
+
+
+def check_options(config: dict, agents: list[Agent]) -> None:
+    """ValueError for a film that cannot be, before anything is lived for it."""
+    experiment = next((name for name in ("lesion", "freeze", "video") if config[name]), None)
+    if config["render"] and experiment:
+        raise ValueError(f"--render shows whole lifetimes; leave it or --{experiment} out")
+    if not config["video"]:
+        return
+    check_file(config["video"], SUFFIXES)
+    library("imageio")
+    if len(agents) > 1:
+        raise ValueError("--video films one environment; name it with --environment")
+    layers = len(agents[0].policy.sizes) - 1
+    if (config["video_weights"] or 1) > layers:
+        given = config["video_weights"]
+        raise ValueError(f"--video_weights {given}: the network has layers 1 to {layers}")
+
+
+def film(config: dict, agent: Agent, theta: np.ndarray, planned: Plan) -> str:
+    """Film the first episode, with what the options do to it; a line that says what is seen."""
+    for device in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
+        os.environ.setdefault(device, "dummy")  # no window, no sound
+    path, seed, name = config["video"], config["seed"], agent.body.environment
+    env = environments.make(name, "rgb_array")
+    try:
+        filmed = agent.inside(env)
+        fps, layer = frames_per_second(env), config["video_weights"]
+        with Film(path, env.render, fps, layer, planned.notes) as reel:
+            done = planned.on_step(planned.asked, filmed, seed)
+            outcome = filmed.live(theta, seed, together(*done, reel))
+    except (ValueError, OSError):
+        raise
+    except Exception as error:  # an environment may raise anything, and so may its renderer
+        raise ValueError(f"{name} cannot be filmed: {type(error).__name__}: {error}") from error
+    finally:
+        env.close()
+    return f"{path}: seed {seed}, {reel.frames} pictures, fitness {outcome.fitness:.2f}"
 
 
 def watch(agents: list[Agent], theta: np.ndarray, episodes: list[Episode]) -> list[Lived]:
@@ -121,10 +173,39 @@ def watch(agents: list[Agent], theta: np.ndarray, episodes: list[Episode]) -> li
     return lived
 
 
+def report_trials(planned: Plan, config, agents, episodes, trials, seen, seconds: float) -> None:
+    """A table of conditions per environment, and each episode with --json."""
+    tables = []
+    for index, agent in enumerate(agents):
+        own = [t for e, t in zip(episodes, trials, strict=True) if e.environment == index]
+        name, rows = agent.body.environment, compare(own, planned.conditions)
+        print(f"{name}, {planned}; {rows[0]['episodes']} of {len(own)} episodes last longer")
+        print(*table(rows), "", sep="\n")
+        tables.append({"environment": name, "conditions": rows})
+    tell_seeds(config, seconds)
+    each = [told(trial, planned.conditions) for trial in trials]
+    write_json(config, agents, tables, episodes, [{"conditions": parts} for parts in each])
+
+
+def tell_seeds(config: dict, seconds: float) -> None:
+    print(f"seeds {config['seed']} to {config['seed'] + config['episodes'] - 1}, {seconds:.1f} s")
+
+
+def write_json(config: dict, agents, table: list[dict], episodes, results: list[dict]) -> None:
+    if not config["json"]:
+        return
+    each = [
+        {"environment": agents[e.environment].body.environment, "seed": e.seed} | result
+        for e, result in zip(episodes, results, strict=True)
+    ]
+    text = json.dumps({"environments": table, "episodes": each}, indent=1)
+    write_file(config["json"], text.encode())
+
+
 def report(config, agents, episodes, lived, seen: list[str], seconds: float) -> None:
     """A row per environment, and each episode with --json."""
     width = max(len(agent.body.environment) for agent in agents)
-    table = []
+    rows = []
     for index, agent in enumerate(agents):
         results = [r for e, r in zip(episodes, lived, strict=True) if e.environment == index]
         fitness = np.array([r.fitness for r in results if r.failure is None])
@@ -136,18 +217,14 @@ def report(config, agents, episodes, lived, seen: list[str], seconds: float) -> 
             line += "  (seen)" if name in seen else "  (unseen)"
         reason = next((r.failure for r in results if r.failure), None)
         print(line + (f", {failed} of them failed: {reason}" if failed else ""))
-        table.append({"environment": name, "mean": mean, "std": std, "failed": failed})
-    print(f"seeds {config['seed']} to {config['seed'] + config['episodes'] - 1}, {seconds:.1f} s")
-    if config["json"]:
-        each = [
-            {
-                "environment": agents[e.environment].body.environment,
-                "seed": e.seed,
-                "fitness": r.fitness if r.failure is None else None,
-                "steps": r.steps,
-                "failure": r.failure,
-            }
-            for e, r in zip(episodes, lived, strict=True)
-        ]
-        text = json.dumps({"environments": table, "episodes": each}, indent=1)
-        write_file(config["json"], text.encode())
+        rows.append({"environment": name, "mean": mean, "std": std, "failed": failed})
+    tell_seeds(config, seconds)
+    results = [
+        {
+            "fitness": r.fitness if r.failure is None else None,
+            "steps": r.steps,
+            "failure": r.failure,
+        }
+        for r in lived
+    ]
+    write_json(config, agents, rows, episodes, results)

@@ -40,6 +40,20 @@ class Individual(NamedTuple):
         return seeds.lifetime_seed(self.seed, self.generation, self.pair, member, episode)
 
 
+class Centre(NamedTuple):
+    """θ itself, which lives on held-out seeds that are the same whenever it is looked at."""
+
+    seed: int
+    number: int
+    name = "centre"
+
+    def parameters(self, theta: np.ndarray) -> np.ndarray:
+        return theta.copy()
+
+    def lifetime_seed(self, episode: int = 0) -> int:
+        return seeds.integer(self.seed, seeds.HELD_OUT, self.number, episode)
+
+
 def centred_ranks(fitness: np.ndarray) -> np.ndarray:
     """(P,) fitness -> (P,) ranks centred to [-0.5, 0.5], divided by their standard deviation.
 
@@ -191,16 +205,28 @@ class EveryLifetimeFailed(RuntimeError):
     """A whole generation without one finite fitness: nothing to learn from."""
 
 
-def run(strategy: EvolutionStrategyHebb, workers, generations: int, observer) -> None:
-    """Evolve until `generations` are complete.
+def run(
+    strategy: EvolutionStrategyHebb,
+    workers,
+    observer,
+    generations: int,
+    eval_every: int = 0,
+    eval_episodes: int = 0,
+    stop_at: float | None = None,
+) -> None:
+    """Evolve until `generations` are complete, or until the mean fitness reaches `stop_at`.
 
+    Every eval_every generations (0: never) θ itself lives eval_episodes times, and that score
+    counts instead. observer.broadcast(θ) is what the workers get to see;
     observer.result(individual, result) sees every individual's end, and (None, None) a few times
-    a second; observer.generation(row) sees every generation's. What they raise ends the run.
+    a second; observer.generation(row, results) sees every generation's. What they raise ends the
+    run.
     """
     while strategy.generation < generations:
         began = time.perf_counter()
         lr, sigma = strategy.lr, strategy.sigma
-        results = workers.map(strategy.theta, strategy.ask(), observer.result)
+        vector = observer.broadcast(strategy.theta)
+        results = workers.map(vector, strategy.ask(), observer.result)
         fitness = np.array([result.fitness for result in results])
         alive = fitness[np.isfinite(fitness)]
         if not alive.size:
@@ -210,19 +236,27 @@ def run(strategy: EvolutionStrategyHebb, workers, generations: int, observer) ->
             )
         moved = strategy.tell(fitness, [result.mean_square for result in results])
         seconds, steps = time.perf_counter() - began, sum(result.steps for result in results)
-        observer.generation(
-            {
-                "generation": strategy.generation,
-                "mean": float(alive.mean()),
-                "std": float(alive.std()),
-                "best": float(alive.max()),
-                "worst": float(alive.min()),
-                "steps": steps,
-                "seconds": round(seconds, 3),
-                "steps_per_second": round(steps / seconds, 1),
-                "failed": fitness.size - alive.size,
-                "sigma": sigma,
-                "lr": lr,
-            }
-            | moved
-        )
+        row = {
+            "generation": strategy.generation,
+            "mean": float(alive.mean()),
+            "std": float(alive.std()),
+            "best": float(alive.max()),
+            "worst": float(alive.min()),
+            "steps": steps,
+            "seconds": round(seconds, 3),
+            "steps_per_second": round(steps / seconds, 1),
+            "failed": fitness.size - alive.size,
+            "sigma": sigma,
+            "lr": lr,
+        }
+        if eval_every:
+            row["centre"] = float("nan")
+        if eval_every and strategy.generation % eval_every == 0:
+            episodes = [Centre(strategy.seed, number) for number in range(eval_episodes)]
+            vector = np.concatenate([strategy.theta, vector[strategy.theta.size :]])
+            scores = workers.map(vector, episodes, observer.result)
+            row["centre"] = float(np.mean([score.fitness for score in scores]))
+        observer.generation(row | moved, results)
+        score = row["centre" if eval_every else "mean"]
+        if stop_at is not None and score >= stop_at:
+            return

@@ -1,16 +1,20 @@
 """What a set of coefficients is worth: `lifetime` is the only episode loop there is."""
 
+import copy
 import functools
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from gymnasium.spaces import Box
 
 import environments
 import seeds
-from hebbian_weights_update import NORMALISATIONS, RULES, kernel
+from genome import Genome
+from hebbian_weights_update import NORMALISATIONS, kernel
+from observations import Normaliser
 from policies import CNN_heb, MLP_heb
 from tasks import Interface, interface
 
@@ -32,22 +36,23 @@ def lifetime(
     seed: int | None = None,
     max_steps: int | None = None,
     on_step: Callable | None = None,
+    encode: Callable | None = None,
 ) -> Outcome:
     """One episode of a network whose weights its rule rewrites at every step.
 
     policy: with its initial weights; planes: (K, S) float32 coefficients; update: the kernel of
     the rule. on_step(t, activations, weights, reward) is called at the end of every step with
-    views of the layers, which it may read or change. The order of things is the reference's
-    (fitness_functions.py): no update after the last step.
+    views of the layers, which it may read or change. encode: in place of the body's. The order of
+    things is the reference's (fitness_functions.py): no update after the last step.
     """
-    task = body.task
+    task, encode = body.task, encode or body.encode
     normalisation = NORMALISATIONS[task.normalise]
     observation, _ = env.reset(seed=seed)
     for _ in range(task.burn_in):
         env.step(body.rest())  # the first real action still sees the observation of the reset
     fitness, negative = 0.0, 0
     for t in range(max_steps or environments.MAX_STEPS):
-        if not policy.forward(body.encode(observation)):
+        if not policy.forward(encode(observation)):
             return Outcome(-math.inf, t, "a non-finite observation or activation")
         action = body.act(policy.output)
         observation, reward, terminated, truncated, _ = env.step(action)
@@ -59,7 +64,7 @@ def lifetime(
         if t > task.grace:
             negative = negative + 1 if reward < 0 else 0
             stop = terminated or truncated or negative > task.patience
-        if not stop:
+        if not stop and (t + 1) % task.update_every == 0:
             update(policy.weights, planes, policy.activations, policy.sizes, normalisation)
         if on_step is not None:
             on_step(t, policy.activation_layers(), policy.layers(), reward)
@@ -68,125 +73,95 @@ def lifetime(
     return Outcome(fitness, t + 1)
 
 
-def describe(environment: str) -> Interface:
-    """The spaces and the task of an environment, made for this question alone."""
-    env = environments.make(environment)
+def describe(environment: str, wrappers: tuple = (), **options) -> Interface:
+    """The spaces and the task of an environment, made for this question alone.
+
+    wrappers: (name, value) for `environments.make`; options: those of `task_of`.
+    """
+    env = environments.make(environment, **dict(wrappers))
     try:
-        return interface(env, environment)
+        return interface(env, environment, wrappers, **options)
     finally:
         env.close()
 
 
-class Agent:
-    """What evolves, and how it lives: the layout of θ and one policy network per environment.
+class Agent(Genome):
+    """A genome with a policy network and an environment to live in.
 
-    θ = coefficients (S·K), then what is evolved beside them: conv weights of pixel networks;
-    with `coevolve` conv and dense weights. A static network's θ is conv and dense weights alone.
+    env: live in this one instead of making the body's. seen: after a lifetime with
+    normalize_observations, the sums of what it has observed.
     """
 
     def __init__(
         self,
         hebb_rule: str,
         body: Interface,
-        init_weights: str,
+        init_weights: str = "uni",
         max_steps: int | None = None,
+        hidden: Sequence[int] = (128, 64),
+        shared_rules: int = 0,
+        normalize_observations: bool = False,
+        seed: int = 0,
         env=None,
         render_mode: str | None = None,
     ):
-        self.rule, self.body, self.init_weights = hebb_rule, body, init_weights
-        self.max_steps, self.render_mode = max_steps, render_mode
-        self.static = hebb_rule == "static"
-        self.update = kernel(hebb_rule)
+        self.body, self.max_steps, self.render_mode = body, max_steps, render_mode
         if body.pixels:
-            self.policy = CNN_heb(body.n_inputs, body.n_outputs, level=body.level)
+            policy = CNN_heb(body.n_inputs, body.n_outputs, hidden, level=body.level)
         else:
-            self.policy = MLP_heb(body.n_inputs, body.n_outputs)
-        evolves_dense = self.static or init_weights == "coevolve"
-        self.n_evolved = self.policy.n_conv + (self.policy.n_plastic if evolves_dense else 0)
-        columns = len(RULES[hebb_rule])
-        self.shape = (self.policy.n_plastic, columns) if columns != 1 else (self.policy.n_plastic,)
-        self.n_coefficients = self.policy.n_plastic * columns
+            policy = MLP_heb(body.n_inputs, body.n_outputs, hidden)
+        if normalize_observations and (body.pixels or not isinstance(body.observations, Box)):
+            raise ValueError(f"{body.environment}: --normalize_observations takes vectors")
+        n_observed = 2 * body.n_inputs if normalize_observations else 0
+        super().__init__(hebb_rule, policy, init_weights, shared_rules, n_observed, seed)
+        self.update, self.seen = kernel(hebb_rule), None
         self._given, self._kept = env, None
 
-    @property
-    def n(self) -> int:
-        """Length of θ."""
-        return self.n_coefficients + self.n_evolved
-
-    def blocks(self, theta: np.ndarray) -> dict[str, np.ndarray]:
-        """θ as it is written to files, by the label in the file's name."""
-        if self.static:
-            return {"weights": theta}
-        result = {"coeffs": theta[: self.n_coefficients].reshape(self.shape)}
-        if self.n_evolved:
-            coevolved = self.init_weights == "coevolve"
-            label = "coevolved_initial_weights" if coevolved else "CNN_parameters"
-            result[label] = theta[self.n_coefficients :]
-        return result
-
-    def join(self, *evolved_parameters: np.ndarray) -> np.ndarray:
-        """θ from its blocks; ValueError where their sizes are not those of this network."""
-        sizes = [size for size in (self.n_coefficients, self.n_evolved) if size]
-        given = [np.size(block) for block in evolved_parameters]
-        if given != sizes:
-            raise ValueError(
-                f"{self.rule} on {self.body.environment} with {self.init_weights} weights takes "
-                f"{' and '.join(map(str, sizes))} numbers, not {' and '.join(map(str, given))}"
-            )
-        return np.concatenate([np.ravel(block).astype(np.float32) for block in evolved_parameters])
-
-    def first_theta(self, seed: int, distribution: str) -> np.ndarray:
-        """θ₀ ~ N(0, 1) or U(-1, 1), (n,) float32; a static network's from `default`."""
-        rng = seeds.stream(seed, seeds.START)
-        if self.static:
-            return self.policy.draw(rng)
-        if distribution == "uniform":
-            return rng.uniform(-1, 1, self.n).astype(np.float32)
-        return rng.standard_normal(self.n, dtype=np.float32)
-
-    def penalised(self, theta: np.ndarray) -> float:
-        """Mean of the squared coefficients (static: weights), for the penalty on fitness."""
-        part = theta if self.static else theta[: self.n_coefficients]
-        return float(np.dot(part, part)) / part.size
+    def inside(self, env) -> "Agent":
+        """The same agent in this environment, which somebody else makes and closes."""
+        other = copy.copy(self)
+        other._given = env
+        return other
 
     def warm_up(self) -> None:
         """Compile what a lifetime runs, so that the workers forked from here find it ready."""
         observations = self.body.observations
         blank = 0 if observations.shape == () else np.zeros(observations.shape, observations.dtype)
-        planes = np.zeros((len(RULES[self.rule]), self.policy.n_plastic), np.float32)
+        planes = np.zeros((self.columns, self.policy.n_plastic), np.float32)
         self.policy.forward(self.body.encode(blank))
         self.update(self.policy.weights, planes, self.policy.activations, self.policy.sizes, 0)
 
-    def live(self, theta: np.ndarray, seed: int | None, on_step: Callable | None = None) -> Outcome:
-        """One lifetime of θ: a pure function of θ and the seed (None draws one)."""
+    def live(
+        self, vector: np.ndarray, seed: int | None, on_step: Callable | None = None
+    ) -> Outcome:
+        """One lifetime of θ (with what belongs behind it): a pure function of it and the seed
+        (None draws one)."""
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
-        coefficients, evolved = np.split(theta, [self.n_coefficients])
-        planes = np.ascontiguousarray(coefficients.reshape(self.policy.n_plastic, -1).T)
+        coefficients, evolved, observed = self.split(vector)
+        planes = np.ascontiguousarray(coefficients.reshape(-1, self.columns or 1).T)
+        encode = Normaliser(self.body.encode, observed) if self.n_observed else None
         init = "coevolve" if self.static else self.init_weights
         self.policy.start(init, seeds.stream(seed, seeds.WEIGHTS), evolved)
-        world_seed = seeds.integer(seed, seeds.WORLD)
-        random.seed(world_seed)  # for environments that draw from the global generators
-        np.random.seed(world_seed)
+        world = seeds.integer(seed, seeds.WORLD)
+        random.seed(world)  # for environments that draw from the global generators
+        np.random.seed(world)
         env = self._enter()
         try:
             return lifetime(
-                env,
-                self.body,
-                self.policy,
-                self.update,
-                planes,
-                world_seed,
-                self.max_steps,
-                on_step,
-            )
+                env, self.body, self.policy, self.update, planes, world, self.max_steps, on_step,
+                encode,
+            )  # fmt: skip
         finally:
+            self.seen = encode.seen if encode else None
             self._leave(env)
 
     def _enter(self):
         if self._given is not None:
             return self._given
-        env = self._kept or environments.make(self.body.environment, self.render_mode)
+        env = self._kept or environments.make(
+            self.body.environment, self.render_mode, **dict(self.body.wrappers)
+        )
         self._kept = None
         return env
 

@@ -3,7 +3,7 @@ table all read OPTIONS. Imports nothing heavy, so that `--help` answers at once.
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ AT_LEAST_1 = (lambda value: value >= 1, "a whole number from 1 on")
 NOT_NEGATIVE = (lambda value: value >= 0, "a number from 0 on")
 UNIT = (lambda value: 0 < value <= 1, "a number above 0 and up to 1")
 PAIRS = (lambda value: value >= 2 and value % 2 == 0, "an even whole number from 2 on (pairs)")
+SIZES = (lambda sizes: all(size >= 1 for size in sizes), "whole numbers from 1 on")
 THREADS = (lambda value: value == -1 or value >= 1, "-1 (every core) or a whole number from 1 on")
 
 ENVIRONMENT = Option(
@@ -170,6 +171,89 @@ TRAINING = (
         check=(lambda value: 0 <= value < 1, "a number from 0 on and below 1"),
     ),
     Option(
+        "eval_every",
+        0,
+        "generations between two evaluations of θ itself (0: never); the best"
+        " by this score is then the best",
+        int,
+        check=NOT_NEGATIVE,
+    ),
+    Option(
+        "eval_episodes",
+        20,
+        "lifetimes of θ in such an evaluation, on held-out seeds",
+        int,
+        check=AT_LEAST_1,
+    ),
+    Option("stop_at", None, "end when the mean fitness (or θ's own score) reaches this", float),
+    Option(
+        "hidden",
+        [128, 64],
+        "sizes of the hidden layers",
+        int,
+        check=SIZES,
+        nargs="+",
+        source="reference: 128 64",
+    ),
+    Option(
+        "normalization",
+        "auto",
+        "of the weights of a layer after each update: auto is the"
+        " task's, standard is (w - mean) / std",
+        choices=("auto", "max", "none", "standard"),
+        source="max: reference",
+    ),
+    Option(
+        "update_every",
+        1,
+        "steps from one update of the weights to the next",
+        int,
+        check=AT_LEAST_1,
+        source="Hebbian Attractor Networks",
+    ),
+    Option(
+        "shared_rules",
+        0,
+        "evolve this many rules, one of which each synapse uses (0: each has its own)",
+        int,
+        check=NOT_NEGATIVE,
+        source="genomic bottleneck",
+    ),
+    Option(
+        "action_bounds",
+        "auto",
+        "how Box actions come from the output: auto is the task's, tanh is stretched to the space",
+        choices=("auto", "clip", "tanh"),
+        source="reference's README",
+    ),
+    Option(
+        "early_stop",
+        None,
+        "more negative rewards in a row than this end a lifetime",
+        int,
+        check=NOT_NEGATIVE,
+        source="reference, for its two tasks",
+    ),
+    Option(
+        "normalize_observations",
+        False,
+        "by their running mean and variance, which are filed with the agent",
+        bool,
+        source="Salimans et al. 2017",
+    ),
+    Option(
+        "frame_stack",
+        1,
+        "the last observations that the network sees at once",
+        int,
+        check=AT_LEAST_1,
+        source="Mnih et al. 2015",
+    ),
+    Option("grayscale", False, "grey images in place of colour", bool, source="Mnih et al. 2015"),
+    Option(
+        "tensorboard", False, "write TensorBoard files into the run folder", bool, resumable=True
+    ),
+    Option(
         "lifetime_timeout",
         None,
         "seconds after which a lifetime that hangs is lived again, three times at most",
@@ -181,6 +265,7 @@ TRAINING = (
     Option("quiet", False, "print errors only", bool, resumable=True),
 )
 
+WHICH = Option("which", "best", "generation of the run: best, last or its number")
 LESIONS = (
     Option("lesion", None, "damage the weights after this many steps", int, check=AT_LEAST_1),
     Option(
@@ -204,7 +289,7 @@ LESIONS = (
 
 EVALUATION = (
     Option("run", None, "run folder to replay; needs no other option"),
-    Option("which", "best", "generation to replay with --run: best, last or its number"),
+    WHICH,
     Option(
         "environment",
         None,
@@ -236,7 +321,11 @@ EVALUATION = (
     Option("json", None, "file for each episode's seed, fitness and steps"),
     *LESIONS,
     Option(
-        "window", 100, "steps whose mean reward tells whether it has recovered", int, check=AT_LEAST_1
+        "window",
+        100,
+        "steps whose mean reward tells whether it has recovered",
+        int,
+        check=AT_LEAST_1,
     ),
     Option("video", None, "film of the first episode, .mp4 or .gif; no display needed"),
     Option(
@@ -248,9 +337,23 @@ EVALUATION = (
     ),
 )
 
+BENCHMARK = (
+    Option(
+        "environment",
+        ["CarRacing-v0", "AntBulletEnv-v0", "CartPole-v1"],
+        "ids to measure",
+        nargs="+",
+    ),
+    Option("popsize", 200, "lifetimes of a generation", int, check=PAIRS),
+    Option("rounds", 5, "times that everything is measured, in turn", int, check=AT_LEAST_1),
+    THREADS_OPTION,
+    Option("json", None, "file for the figures of all rounds"),
+)
+
 OUT = Option("out", None, "file of the figure, .png, .svg or .pdf (default: FIGURE.png)")
 LIVED = (  # which lifetimes a figure shows
-    *EVALUATION[1:3],  # which generation, and where
+    WHICH,
+    Option("environment", None, "id to live in (default: the first of the run)"),
     Option("seed", 0, "of the first lifetime; the next ones count on", int, check=NOT_NEGATIVE),
     MAX_STEPS,
 )
@@ -261,7 +364,7 @@ FIGURES = {  # of plot_hebb.py -> what it shows, and its options
         "weights of several lifetimes on their principal components",
         (OUT, *LIVED, Option("episodes", 5, "lifetimes to show", int, check=AT_LEAST_1), *LESIONS),
     ),
-    "coefficients": ("coefficients before and after evolution", (OUT, EVALUATION[1])),
+    "coefficients": ("coefficients before and after evolution", (OUT, WHICH)),
 }
 
 
@@ -287,7 +390,11 @@ def parser(options: tuple[Option, ...], description: str) -> Parser:
 
 def add_options(result: Parser, options: tuple[Option, ...]) -> Parser:
     for option in options:
-        shown = " ".join(option.default) if isinstance(option.default, list) else option.default
+        shown = (
+            " ".join(map(str, option.default))
+            if isinstance(option.default, list)
+            else option.default
+        )
         default = "" if shown is None or shown is False else f" (default: {shown})"
         kind = (
             {"action": "store_true"}
@@ -345,27 +452,44 @@ def _possible(option: Option, value) -> bool:
     )
 
 
-def table(options: tuple[Option, ...]) -> str:
-    """The options as a Markdown table, as the README has it."""
-    rows = ["| option | default | meaning | source |", "|---|---|---|---|"]
+def table(options: Iterable[Option], title="source", last=lambda option: option.source) -> str:
+    """The options as a Markdown table, as the README has it. last: the last cell of a row."""
+    rows = [f"| option | default | meaning | {title} |", "|---|---|---|---|"]
     for option in options:
         default = option.default
-        shown = " ".join(default) if isinstance(default, list) else default
+        shown = " ".join(map(str, default)) if isinstance(default, list) else default
         cell = "" if default is None or default is False else f"`{shown}`"
         meaning = option.meaning
         if option.choices:
             meaning += ": " + ", ".join(f"`{choice}`" for choice in option.choices)
-        rows.append(f"| `--{option.name}` | {cell} | {meaning} | {option.source} |")
+        rows.append(f"| `--{option.name}` | {cell} | {meaning} | {last(option)} |")
     return "\n".join(rows)
+
+
+def figures_table() -> str:
+    """The options of all figures as a Markdown table, with the figures that take them."""
+    options = dict.fromkeys(option for _, taken in FIGURES.values() for option in taken)
+
+    def takers(option: Option) -> str:
+        names = [name for name, (_, taken) in FIGURES.items() if option in taken]
+        return "all" if len(names) == len(FIGURES) else ", ".join(names)
+
+    return table(options, "figures", takers)
 
 
 def with_tables(text: str) -> str:
     """A README in which the tables between the markers are those of this file."""
-    for name, options in {"train": TRAINING, "evaluate": EVALUATION}.items():
-        begin, end = f"<!-- options of {name}_hebb.py -->", "<!-- end -->"
+    tables = {
+        "train_hebb.py": table(TRAINING),
+        "evaluate_hebb.py": table(EVALUATION),
+        "plot_hebb.py": figures_table(),
+        "benchmark.py": table(BENCHMARK),
+    }
+    for name, lines in tables.items():
+        begin, end = f"<!-- options of {name} -->", "<!-- end -->"
         head, _, rest = text.partition(begin)
         _, _, tail = rest.partition(end)
-        text = f"{head}{begin}\n{table(options)}\n{end}{tail}"
+        text = f"{head}{begin}\n{lines}\n{end}{tail}"
     return text
 
 

@@ -4,11 +4,12 @@ import os
 import sys
 import time
 
-COLUMNS = (  # title, width, format, key of the row: 58 characters in all
+COLUMNS = (  # title, width, format, key of the row: 60 characters in all
     ("gen", 4, "d", "generation"),
-    ("mean", 9, ".2f", "mean"),
-    ("best", 9, ".2f", "best"),
-    ("std", 8, ".2f", "std"),
+    ("mean", 8, ".2f", "mean"),
+    ("best", 7, ".1f", "best"),
+    ("std", 6, ".1f", "std"),
+    ("centre", 8, ".2f", "centre"),  # only where it is evaluated
     ("steps/s", 8, ".0f", "steps_per_second"),
     ("s", 6, ".1f", "seconds"),
     ("σ", 6, ".3f", "sigma"),
@@ -64,10 +65,15 @@ class Screen:
         self.clear()
         if self.quiet or not shown:
             return
+        columns = [column for column in COLUMNS if column[-1] in row]
         if not self._titled:
-            tell("".join(f"{title:>{width}}" for title, width, _, _ in COLUMNS))
+            tell("".join(f"{title:>{width}}" for title, width, _, _ in columns))
             self._titled = True
-        tell("".join(f"{row[key]:>{width}{form}}" for _, width, form, key in COLUMNS))
+        cells = (
+            f" {row[key]:>{width - 1}{form}}" if row[key] == row[key] else f"{'-':>{width}}"
+            for _, width, form, key in columns
+        )
+        tell("".join(cells))
 
     def say(self, line: str) -> None:
         self.clear()
@@ -82,3 +88,26 @@ class Screen:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+class Board:
+    """TensorBoard's files, in the run folder: scalars, and now and then histograms."""
+
+    HISTOGRAMS_EVERY = 10  # generations
+
+    def __init__(self, folder):
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise ValueError("--tensorboard needs tensorboard: pip install tensorboard") from None
+        self.writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def generation(self, row: dict, blocks: dict) -> None:
+        generation = row["generation"]
+        for key, value in row.items():
+            if key != "generation" and value == value:  # not of a score that is not known
+                self.writer.add_scalar(key, value, generation)
+        if generation % self.HISTOGRAMS_EVERY in (0, 1):
+            for label, block in blocks.items():
+                self.writer.add_histogram(label, block, generation)
+        self.writer.flush()

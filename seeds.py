@@ -6,7 +6,7 @@ lifetimes, in which order they end, or how often it was stopped and resumed.
 
 import numpy as np
 
-START, NOISE, LIFETIME, WEIGHTS, WORLD, HELD_OUT = range(6)  # the purposes
+START, NOISE, LIFETIME, WEIGHTS, WORLD, HELD_OUT, SHARED_RULES = range(7)  # the purposes
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:

@@ -7,7 +7,8 @@ pattern is found in an environment's id is the one that counts.
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from gymnasium import spaces
@@ -23,6 +24,13 @@ def tanh(y: np.ndarray, space) -> np.ndarray:
     """tanh(y), which also is what the rule sees as the last activation."""
     np.tanh(y, out=y)
     return y.copy()
+
+
+def tanh_to_bounds(y: np.ndarray, space) -> np.ndarray:
+    """tanh(y), stretched to the bounds of the space; the rule sees tanh(y)."""
+    np.tanh(y, out=y)
+    low, high = space.low.ravel(), space.high.ravel()
+    return (high + low) / 2 + (high - low) / 2 * y
 
 
 def clip(y: np.ndarray, space) -> np.ndarray:
@@ -50,6 +58,7 @@ class Task:
     burn_in: int = 0  # zero actions before the first real one, which still sees the reset
     grace: int = -1  # until t > grace nothing ends a lifetime, not even `done`
     patience: float = math.inf  # more negative rewards in a row than this end it
+    update_every: int = 1  # steps from one update of the weights to the next
 
 
 TASKS = (
@@ -68,8 +77,25 @@ TASKS = (
 )
 
 
-def task_of(environment: str) -> Task:
-    return next(task for task in TASKS if re.search(task.pattern, environment))
+BOUNDS = {"auto": None, "clip": clip, "tanh": tanh_to_bounds}
+
+
+def task_of(
+    environment: str,
+    normalization: str = "auto",
+    action_bounds: str = "auto",
+    early_stop: int | None = None,
+    update_every: int = 1,
+) -> Task:
+    """The row of an environment, with the options of these names in place of what it says."""
+    task = next(task for task in TASKS if re.search(task.pattern, environment))
+    return replace(
+        task,
+        normalise=task.normalise if normalization == "auto" else normalization,
+        bound=BOUNDS[action_bounds] or task.bound,
+        patience=task.patience if early_stop is None else early_stop,
+        update_every=update_every,
+    )
 
 
 @dataclass(frozen=True)
@@ -80,22 +106,23 @@ class Interface:
     task: Task
     observations: spaces.Space
     actions: spaces.Space
+    wrappers: tuple = ()  # (name, value) of what `environments.make` puts around it
 
-    @property
+    @cached_property
     def pixels(self) -> bool:
         space = self.observations
         return isinstance(space, spaces.Box) and (
-            len(space.shape) == 3 or (len(space.shape) == 2 and space.dtype == np.uint8)
+            len(space.shape) in (3, 4) or (len(space.shape) == 2 and space.dtype == np.uint8)
         )
 
-    @property
+    @cached_property
     def n_inputs(self) -> int:
         """Channels of an image, elements of a vector, or values of a Discrete space."""
         space = self.observations
         if isinstance(space, spaces.Discrete):
             return int(space.n)
         if self.pixels:
-            return 1 if len(space.shape) == 2 else min(space.shape[0], space.shape[-1])
+            return self.encode(np.empty(space.shape, space.dtype)).shape[-1]
         return math.prod(space.shape)
 
     @property
@@ -126,6 +153,8 @@ class Interface:
         image = np.asarray(observation)
         if image.ndim == 2:
             return image[:, :, None]
+        if image.ndim == 4:  # stacked frames of several channels: (frames, H, W, C)
+            return np.moveaxis(image, 0, 2).reshape(*image.shape[1:3], -1)
         # frames stacked by a wrapper come with their channels first
         return image if image.shape[-1] <= image.shape[0] else np.moveaxis(image, 0, -1)
 
@@ -140,12 +169,19 @@ class Interface:
         return np.zeros(self.actions.shape)
 
 
-def interface(env, environment: str) -> Interface:
-    """How an environment's spaces meet a network; ValueError for spaces that cannot."""
+def interface(env, environment: str, wrappers: tuple = (), **options) -> Interface:
+    """How an environment's spaces meet a network; ValueError for spaces that cannot.
+
+    options: those of `task_of`.
+    """
     for role, space in (("observation", env.observation_space), ("action", env.action_space)):
         kind = type(space).__name__
         if kind not in ("Box", "Discrete"):
             raise ValueError(
                 f"{environment}: its {role} space is {kind}; Box and Discrete are supported"
             )
-    return Interface(environment, task_of(environment), env.observation_space, env.action_space)
+    task, actions = task_of(environment, **options), env.action_space
+    box = isinstance(actions, spaces.Box)
+    if task.bound is tanh_to_bounds and box and not actions.is_bounded():
+        raise ValueError(f"{environment}: its actions have no bounds that tanh could reach")
+    return Interface(environment, task, env.observation_space, actions, wrappers)

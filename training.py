@@ -15,10 +15,10 @@ import workers
 from checkpoints import RunFolder
 from environments import MAX_STEPS, has_time_limit
 from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, run
-from fitness_functions import Agent
+from observations import Statistics
 from options import TRAINING, complete, resumed
 from run_log import keep_log
-from screen import Screen
+from screen import Board, Screen
 from startup import answer_signals
 
 log = logging.getLogger("hebb")
@@ -26,6 +26,7 @@ STRATEGY = (  # the options that are the evolution strategy's
     *("seed", "popsize", "lr", "decay", "sigma"),
     *("optimizer", "momentum", "common_random_numbers"),
 )
+RUN = ("generations", "eval_every", "eval_episodes", "stop_at")  # those of its loop
 AGGREGATES = {"mean": np.mean, "min": np.min}
 KEPT_FAILURES = 10  # individuals whose parameters are kept, so that their failure can be repeated
 
@@ -50,27 +51,31 @@ def train(given: dict) -> int:
     if given.get("resume"):
         with RunFolder.open(given["resume"], write=True) as folder:
             config = resumed(TRAINING, given, folder.arguments)
-            agents = build_agents(config)
+            agents = workers.agents_for(config)
             stop = StopSignal()
             folder.change_arguments(generations=config["generations"])
             return go_on(config, folder, agents, stop)
     config = complete(TRAINING, given)
+    check_static(config)
     screen = Screen(config["quiet"])
     if config["seed"] is None:
         config["seed"] = secrets.randbelow(2**31)
         screen.say(f"seed {config['seed']}")
-    agents = build_agents(config)  # before a folder is made: the environment may be unknown
+    agents = workers.agents_for(config)  # before a folder is made: the environment may be unknown
     stop = StopSignal()  # until here, while there is nothing to save, a signal ends all at once
     with RunFolder.create(config["folder"], config) as folder:
         screen.say(f"run folder {folder.path}")
         return go_on(config, folder, agents, stop)
 
 
-def build_agents(config: dict) -> list[Agent]:
-    names = config["environment"]
-    return workers.agents_for(
-        names, config["hebb_rule"], config["init_weights"], config["max_steps"]
-    )
+def check_static(config: dict) -> None:
+    """ValueError for options that would be without meaning."""
+    for name in ("normalization", "update_every", "shared_rules", "init_weights"):
+        default = next(option.default for option in TRAINING if option.name == name)
+        if config["hebb_rule"] == "static" and config[name] != default:
+            raise ValueError(
+                f"--{name} {config[name]}: a static network's weights are evolved, and stay"
+            )
 
 
 def command_line(script: str, *words) -> str:
@@ -79,7 +84,7 @@ def command_line(script: str, *words) -> str:
     return shlex.join(map(str, (python, Path(sys.argv[0]).with_name(script), *words)))
 
 
-def go_on(config: dict, folder: RunFolder, agents: list[Agent], stop: StopSignal) -> int:
+def go_on(config: dict, folder: RunFolder, agents: list, stop: StopSignal) -> int:
     """Evolve from the state of the folder, or from the start, to the last generation."""
     keep_log(folder.path / "log.txt")
     for name in config["environment"]:
@@ -89,18 +94,22 @@ def go_on(config: dict, folder: RunFolder, agents: list[Agent], stop: StopSignal
         agents[0].first_theta(config["seed"], config["distribution"]),
         **{name: config[name] for name in STRATEGY},
     )
+    agent = agents[0]
+    statistics = Statistics(agent.body.n_inputs) if agent.n_observed else None
     if folder.state is not None:
         strategy.load_state(folder.state)
+        if statistics:
+            statistics.load_state(folder.state)
     n_workers = workers.available_cores() if config["threads"] == -1 else config["threads"]
     crew = workers.LocalWorkers(
         n_workers,
-        strategy.theta.size,
+        agent.n + agent.n_observed,
         partial(workers.evaluate, agents, AGGREGATES[config["aggregate"]], config["episodes"]),
         config["lifetime_timeout"],
     )
-    observer = Observer(config, folder, agents[0], strategy, stop)
+    observer = Observer(config, folder, agent, strategy, statistics, stop)
     try:
-        run(strategy, crew, config["generations"], observer)
+        run(strategy, crew, observer, **{name: config[name] for name in RUN})
     except Stopped:
         observer.screen.say(
             f"stopped after generation {strategy.generation}; to go on:\n"
@@ -121,11 +130,18 @@ def go_on(config: dict, folder: RunFolder, agents: list[Agent], stop: StopSignal
 class Observer:
     """What happens beside evolution: the screen, the run folder, the log, and the wish to stop."""
 
-    def __init__(self, config: dict, folder: RunFolder, agent: Agent, strategy, stop: StopSignal):
+    def __init__(self, config: dict, folder: RunFolder, agent, strategy, statistics, stop):
         self.config, self.folder, self.agent = config, folder, agent
-        self.strategy, self.stop = strategy, stop
+        self.strategy, self.statistics, self.stop = strategy, statistics, stop
         self.screen = Screen(config["quiet"], config["generations"], config["popsize"])
+        self.board = Board(folder.path) if config["tensorboard"] else None
         self.failures = 0
+
+    def broadcast(self, theta: np.ndarray) -> np.ndarray:
+        """θ, and the statistics of the observations if they are normalised."""
+        if self.statistics is None:
+            return theta
+        return np.concatenate([theta, self.statistics.as_block().ravel()])
 
     def result(self, individual, result) -> None:
         """A lifetime has ended (or, with None, nothing has for a while)."""
@@ -141,23 +157,28 @@ class Observer:
 
     def keep_failure(self, individual, failure: str) -> None:
         """Keep what repeats a failed lifetime, and say how."""
-        blocks = self.agent.blocks(individual.parameters(self.strategy.theta))
-        paths = self.folder.save_failure(individual.name, blocks)
-        known = {name: self.config[name] for name in ("hebb_rule", "init_weights", "max_steps")}
-        flags = known | dict(zip(("path_hebb", "path_coev"), paths, strict=False))
-        words = [w for flag, value in flags.items() if value for w in (f"--{flag}", value)]
+        parameters = individual.parameters(self.strategy.theta)
+        blocks = self.agent.blocks(self.broadcast(parameters))
+        path = self.folder.save_failure(individual.name, self.strategy.generation + 1, blocks)
         log.warning("%s failed: %s; to repeat it:", individual.name, failure)
         for episode in range(self.config["episodes"]):
-            seed = ("--episodes", 1, "--seed", individual.lifetime_seed(episode))
-            line = ("--environment", *self.config["environment"], *words, *seed)
-            log.warning("%s", command_line("evaluate_hebb.py", *line))
+            words = ("--run", path, "--episodes", 1, "--seed", individual.lifetime_seed(episode))
+            log.warning("%s", command_line("evaluate_hebb.py", *words))
         if self.failures == 1:
             self.screen.warn(f"a lifetime failed: {failure} (log.txt says how to repeat it)")
 
-    def generation(self, row: dict) -> None:
+    def generation(self, row: dict, results: list) -> None:
         """A generation is complete."""
+        state = self.strategy.state()
+        if self.statistics:
+            for result in results:
+                if result.seen:
+                    self.statistics.merge(*result.seen)
+            state |= self.statistics.state()
         before = self.folder.rows[-1]["elapsed"] if self.folder.rows else 0
         row["elapsed"] = round(before + row["seconds"], 3)
-        blocks = self.agent.blocks(self.strategy.theta)
-        self.folder.save(row["generation"], self.strategy.state(), row, blocks)
+        blocks = self.agent.blocks(self.broadcast(self.strategy.theta))
+        self.folder.save(row["generation"], state, row, blocks)
+        if self.board:
+            self.board.generation(row, blocks)
         self.screen.generation(row, row["generation"] % self.config["print_every"] == 0)

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
@@ -26,6 +27,12 @@ import numpy as np
 
 from fitness_functions import Agent, Outcome, describe
 
+TASK_OPTIONS = ("normalization", "action_bounds", "early_stop", "update_every")
+WRAPPER_OPTIONS = ("grayscale", "frame_stack")
+LIFE_OPTIONS = (  # those of Agent
+    *("hebb_rule", "init_weights", "max_steps", "hidden", "shared_rules"),
+    *("normalize_observations", "seed"),
+)
 STRIKES = 3  # a lifetime that kills its worker this often is scored as failed
 AHEAD_SECONDS = 0.05  # work that waits at a worker, so that it never waits for the master
 MAX_REASON = 300  # characters of an exception that travel to the master, on one line
@@ -45,20 +52,25 @@ class Result(NamedTuple):
     steps: int
     failure: str | None
     seconds: float
+    seen: tuple | None = None  # sums of its observations, where they are normalised
 
 
-def agents_for(names: list[str], hebb_rule: str, init_weights: str, max_steps: int | None) -> list:
-    """One agent per environment, all with the same θ; ValueError where they cannot share it.
+def agents_for(config: dict, names: list[str] | None = None) -> list[Agent]:
+    """One agent per environment (of the arguments of a run, or of these names), all with the same
+    θ; ValueError where they cannot share it.
 
     The environments are looked at in a process of its own: some start threads or take hold of
     a device, which workers that are forked later must not inherit.
     """
+    names = names or config["environment"]
+    wrappers = tuple((name, config[name]) for name in WRAPPER_OPTIONS)
+    look = partial(describe, wrappers=wrappers, **{name: config[name] for name in TASK_OPTIONS})
     try:
         with ProcessPoolExecutor(1, fork, _die_with, (os.getpid(),)) as process:
-            bodies = list(process.map(describe, names))
+            bodies = list(process.map(look, names))
     except BrokenProcessPool:
         raise ValueError(f"{' or '.join(names)} ends the process that makes it") from None
-    agents = [Agent(hebb_rule, body, init_weights, max_steps) for body in bodies]
+    agents = [Agent(body=body, **{name: config[name] for name in LIFE_OPTIONS}) for body in bodies]
     for agent in agents:
         agent.warm_up()
     for agent in agents[1:]:
@@ -86,20 +98,24 @@ def evaluate(
 ) -> Result:
     """Let an individual live its episodes in each environment; a failed one fails it."""
     begun = time.perf_counter()
-    parameters = individual.parameters(theta)
-    outcomes = [
-        live(agent, parameters, individual.lifetime_seed(episode))
-        for agent in agents
-        for episode in range(episodes)
-    ]
+    n = agents[0].n
+    parameters = individual.parameters(theta[:n])
+    if theta.size > n:  # behind θ lies what is not evolved
+        parameters = np.concatenate([parameters, theta[n:]])
+    outcomes, seen = [], []
+    for agent in agents:
+        for episode in range(episodes):
+            outcomes.append(live(agent, parameters, individual.lifetime_seed(episode)))
+            seen.append(agent.seen)
     failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
     fitness = -math.inf if failure else float(aggregate([o.fitness for o in outcomes]))
     return Result(
         fitness,
-        agents[0].penalised(parameters),
+        agents[0].mean_square(parameters[:n]),
         sum(outcome.steps for outcome in outcomes),
         failure,
         time.perf_counter() - begun,
+        tuple(map(sum, zip(*seen, strict=True))) if agents[0].n_observed and not failure else None,
     )
 
 
