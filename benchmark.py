@@ -1,0 +1,88 @@
+"""How fast: every part of a lifetime and of a generation beside its limits, in one run.
+
+python benchmark.py --rounds 5 --json benchmark.json
+"""
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import startup  # noqa: F401 (first: threads and signals)
+from options import BENCHMARK, complete, fail, parser
+
+
+def summary(values: list[float], limit: str) -> dict:
+    middle, low, high = statistics.median(values), min(values), max(values)
+    return {"median": middle, "min": low, "max": high, "limit": limit, "rounds": values}
+
+
+def measure(samples: list[Callable], constants: dict, ratios: tuple, limits: dict, rounds: int):
+    """Figure or ratio -> summary. Every round takes all samples in turn, and ratios are of one
+    round each: a machine that slows down does so for both sides."""
+    seen = []
+    for _ in range(rounds):
+        seen.append(dict(constants))
+        for sample in samples:
+            seen[-1] |= sample()
+    result = {name: [figures[name] for figures in seen] for name in seen[0]}
+    result = {name: summary(values, limits.get(name, "")) for name, values in result.items()}
+    for over, under, limit in ratios:
+        name = " / ".join(figure.split(", ")[0] for figure in (over, under))
+        result[name] = summary([figures[over] / figures[under] for figures in seen], limit)
+    return result
+
+
+def show(environment: str, figures: dict) -> None:
+    """The table of an environment, 80 columns wide."""
+    print(f"\n{environment:<45}{'median':>8}{'min':>8}{'max':>8}  limit")
+    for name, figure in figures.items():
+        numbers = (f"{figure[key]:>#8.3g}" for key in ("median", "min", "max"))
+        print(f"{name:<45}{''.join(numbers)}  {figure['limit']}".rstrip(), flush=True)
+
+
+def benchmark(config: dict) -> dict:
+    """Environment -> figure -> summary; prints each table when it is complete."""
+    from benchmark_parts import LIMITS, RATIOS, Episode, Generations, subject_of
+    from workers import available_cores
+
+    n = available_cores() if config["threads"] == -1 else config["threads"]
+    print(f"population {config['popsize']}, {n} workers, {config['rounds']} rounds")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        # all processes are forked before an engine starts in this one
+        runs = {
+            name: stack.enter_context(closing(Generations(name, config["popsize"], n, folder)))
+            for name in config["environment"]
+        }
+        result = {}
+        for name, generations in runs.items():
+            subject = subject_of(name)
+            samples = [*Episode(name).samples(subject), generations.sample]
+            ratios = (*subject.ratios, *RATIOS)
+            result[name] = measure(samples, subject.reference, ratios, LIMITS, config["rounds"])
+            show(name, result[name])
+    return result
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = vars(parser(BENCHMARK, __doc__.split("\n")[0]).parse_args(arguments))
+    try:
+        config = complete(BENCHMARK, given)
+        result = benchmark(config)
+        if config["json"]:
+            from provenance import provenance
+
+            about = provenance() | {"cores": os.cpu_count(), "arguments": config}
+            Path(config["json"]).write_text(json.dumps(about | {"figures": result}, indent=1))
+    except (ValueError, OSError) as error:
+        fail(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
