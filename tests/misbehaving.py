@@ -75,7 +75,7 @@ class LeavesChild(Misbehaving):
     def misbehave(self):
         if os.fork():
             os._exit(3)
-        time.sleep(5)
+        time.sleep(2)
         os._exit(0)
 
 

@@ -1,0 +1,171 @@
+"""Environments that go wrong in one of twenty lifetimes, and folders that are not what they
+should be."""
+
+import csv
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import time
+
+import pytest
+from conftest import SHORT, command, outcome, run_folder
+from misbehaving import misbehaves
+
+import seeds
+
+SEED, POPSIZE, GENERATIONS = 2, 20, 2
+LINE = ["--popsize", POPSIZE, "--seed", SEED, "--generations", GENERATIONS, "--threads", 2]
+REASONS = {  # how each goes wrong, in the words of the log
+    "Raises": "RuntimeError: the pole is made of glass",
+    "NotANumber": "a reward of nan",
+    "Hangs": "its worker took over 1.0 s",
+    "Exits": "its worker died (exit code 3)",
+    "Segfaults": "its worker died (Segmentation fault)",
+    "Chatters": "its worker died (exit code 3)",
+    "LeavesChild": "its worker died (exit code 3)",
+}
+
+
+def train(kind: str, folder, *arguments, **options):
+    line = ["--environment", f"misbehaving:{kind}-v0", *LINE, "--folder", folder, *arguments]
+    if kind == "Hangs":
+        line += ["--lifetime_timeout", 1]
+    return command("train_hebb.py", *line, **options)
+
+
+def rows(run) -> list[dict]:
+    with open(run / "fitness.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def expected_failures() -> list[set[str]]:
+    """The individuals of each generation whose world has a seed that means trouble."""
+    return [
+        {
+            f"generation_{generation + 1}_individual_{2 * pair + member + 1}"
+            for pair in range(POPSIZE // 2)
+            for member in (0, 1)
+            if misbehaves(
+                seeds.integer(seeds.lifetime_seed(SEED, generation, pair, member), seeds.WORLD)
+            )
+        }
+        for generation in range(GENERATIONS)
+    ]
+
+
+@pytest.mark.parametrize("kind", REASONS)
+def test_lifetimes_that_go_wrong_are_counted_named_and_can_be_repeated(kind, tmp_path):
+    expected = expected_failures()
+    assert all(expected), "the test needs another seed"
+    result = train(kind, "runs", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    run = run_folder(tmp_path / "runs")
+    assert [int(row["failed"]) for row in rows(run)] == [len(names) for names in expected]
+    assert result.stderr.count("\n") == 1 and REASONS[kind] in result.stderr, result.stderr
+    log = (run / "log.txt").read_text()
+    failed = re.findall(r"WARNING (\w+) failed: (.*); to repeat it", log)
+    assert failed and set(failed) == {(name, REASONS[kind]) for name in set.union(*expected)}
+    commands = re.findall(r"WARNING (\S+ \S*evaluate_hebb.py .*)", log)
+    assert len(commands) == len(failed)
+    if kind == "Hangs":
+        with pytest.raises(subprocess.TimeoutExpired):
+            subprocess.run(shlex.split(commands[0]), cwd=tmp_path, timeout=4, capture_output=True)
+        return
+    again = subprocess.run(commands[0], shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert f"1 of them failed: {REASONS[kind]}" in again.stdout, again.stdout + again.stderr
+
+
+@pytest.mark.parametrize("kind", ["Hangs", "Exits", "Segfaults"])
+def test_lifetimes_that_kill_their_worker_once_are_lived_again_with_the_same_result(kind, tmp_path):
+    """The first run meets each accident once; the second finds them marked, and meets none."""
+    (tmp_path / "marks").mkdir()
+    environment = os.environ | {"FIRST_ONLY": str(tmp_path / "marks")}
+    once = train(kind, tmp_path / "once", env=environment)
+    accidents = len(list((tmp_path / "marks").iterdir()))
+    never = train(kind, tmp_path / "never", env=environment)
+    assert once.returncode == never.returncode == 0 and once.stderr == never.stderr == ""
+    once, never = run_folder(tmp_path / "once"), run_folder(tmp_path / "never")
+    assert accidents == sum(map(len, expected_failures()))
+    assert (once / "log.txt").read_text().count("strike 1") == accidents
+    assert not (never / "log.txt").exists()
+    assert outcome(once) == outcome(never)
+    assert {row["failed"] for row in rows(once)} == {"0"}
+
+
+def test_the_log_of_a_worker_that_dies_while_it_writes_delays_no_end(tmp_path):
+    began = time.monotonic()
+    assert train("Chatters", tmp_path).returncode == 0
+    seconds = sum(float(row["seconds"]) for row in rows(run_folder(tmp_path)))
+    start = time.monotonic()
+    assert command("train_hebb.py", *SHORT, "--generations", 1, "--folder", tmp_path / "calm")
+    overhead = time.monotonic() - start
+    assert start - began - seconds < overhead + 3
+
+
+def test_a_generation_in_which_all_fail_stops_the_run_and_it_can_go_on_once_mended(tmp_path):
+    broken = os.environ | {"BROKEN": "1"}
+    assert train("Breaks", tmp_path / "run").returncode == 0
+    run = run_folder(tmp_path / "run")
+    state = (run / "state.npz").read_bytes()
+    more = ["--resume", run, "--generations", 4]
+    result = command("train_hebb.py", *more, env=broken)
+    last = result.stderr.splitlines()[-1]
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "every lifetime of generation 3" in last and REASONS["Raises"] in last
+    assert (run / "state.npz").read_bytes() == state
+    assert command("train_hebb.py", *more).returncode == 0
+    assert train("Breaks", tmp_path / "whole", "--generations", 4).returncode == 0
+    assert outcome(run) == outcome(run_folder(tmp_path / "whole"))
+
+
+def test_a_first_generation_in_which_all_fail_is_told_with_its_reason(tmp_path):
+    result = train("Breaks", tmp_path, env=os.environ | {"BROKEN": "1"})
+    assert result.returncode == 1 and "every lifetime of generation 1" in result.stderr
+    assert REASONS["Raises"] in result.stderr and "Traceback" not in result.stderr
+
+
+def edit(run, **changes) -> None:
+    config = json.loads((run / "config.json").read_text())
+    config["arguments"] |= changes.pop("arguments", {})
+    (run / "config.json").write_text(json.dumps(config | changes))
+
+
+def truncate(path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+DAMAGE = {  # what happens to a folder -> the words that tell it
+    "missing": (shutil.rmtree, "does not exist"),
+    "empty": (lambda run: [file.unlink() for file in run.iterdir()], "no config.json"),
+    "not JSON": (lambda run: (run / "config.json").write_text("seed: 3"), "config.json"),
+    "foreign JSON": (lambda run: (run / "config.json").write_text('{"a": [1]}'), "config.json"),
+    "older": (lambda run: edit(run, format=0), "version"),
+    "newer": (lambda run: edit(run, format=99), "newer version"),
+    "half a state": (lambda run: truncate(run / "state.npz"), "state.npz"),
+    "an empty state": (lambda run: (run / "state.npz").write_bytes(b""), "state.npz"),
+}
+HALVES = {  # what only a resume looks at
+    "a word for a number": (lambda run: edit(run, arguments={"sigma": "small"}), "sigma"),
+    "no seed": (lambda run: edit(run, arguments={"seed": None}), "seed"),
+    "an unknown rule": (lambda run: edit(run, arguments={"hebb_rule": "Oja"}), "Oja"),
+    "an odd population": (lambda run: edit(run, arguments={"popsize": 7}), "popsize"),
+    "another network": (lambda run: edit(run, arguments={"hebb_rule": "A"}), "theta"),
+    "another optimizer": (lambda run: edit(run, arguments={"momentum": 0.5}), "moment_0"),
+    "no state": (lambda run: (run / "state.npz").unlink(), "no state.npz"),
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGE, *HALVES])
+def test_a_bad_folder_is_refused_in_one_line(damage, short_run, tmp_path, refused):
+    run = tmp_path / "run"
+    shutil.copytree(short_run, run)
+    harm, words = (DAMAGE | HALVES)[damage]
+    harm(run)
+    files = sorted(tmp_path.rglob("*"))
+    refused(command("train_hebb.py", "--resume", run, "--generations", 9), words)
+    if damage in DAMAGE:
+        refused(command("evaluate_hebb.py", "--run", run, "--episodes", 1), words)
+    assert set(tmp_path.rglob("*")) - set(files) <= {run / ".lock"}
