@@ -1,4 +1,4 @@
-"""What a generation costs the master at CarRacing's size, beside the lifetimes: ask, tell, files."""
+"""What a generation costs the master at CarRacing's size: ask, tell, files."""
 
 import json
 import subprocess
