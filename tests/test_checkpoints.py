@@ -57,9 +57,9 @@ def generations_on_disk(run: RunFolder) -> list[int]:
 
 def test_kept_are_every_print_every_th_generation_the_best_and_the_last(tmp_path):
     with RunFolder.create(tmp_path, ARGUMENTS) as run:
-        for generation, mean in enumerate([1, 2, 9, 9, float("nan"), 3, 4, 1, 2, 1, 2, 3], start=1):
+        for generation, mean in enumerate([np.nan, 2, 9, 9, np.nan, 3, 4, 1, 2, 1, 2, 3], start=1):
             save_generation(run, generation, mean)
-            best = int(np.nanargmax([row["mean"] for row in run.rows])) + 1
+            best = int(np.argmax([np.nan_to_num(row["mean"]) for row in run.rows])) + 1
             every = set(range(5, generation, 5))
             assert generations_on_disk(run) == sorted(every | {best, generation})
     assert generations_on_disk(run) == [3, 5, 10, 12]

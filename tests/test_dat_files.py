@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,9 @@ def test_a_wrong_dat_is_refused_with_one_line_that_names_it(tmp_path):
     for length in (1, 10, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
         refused("truncated")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02N.")
+    refused("is a compressed archive")
     for value, pattern in {
         "NaN": (ARRAY * np.nan, "not finite"),
         "too large for float32": (np.array([1e300]), "not finite"),
