@@ -240,7 +240,7 @@ class Generations:
         given = {"environment": [environment], "popsize": popsize, "seed": SEED}
         self.runs = {}
         for k in sorted({1, n}):
-            strategy = EvolutionStrategyHebb(theta.copy(), SEED, popsize)
+            strategy = EvolutionStrategyHebb(theta, SEED, popsize, threads=k)
             crew = workers.LocalWorkers(k, theta.size, evaluate)
             crew.map(theta, strategy.ask()[: 2 * k], lambda *_: None)  # wakes them up
             self.runs[k] = strategy, crew, RunFolder.create(folder, complete(TRAINING, given))

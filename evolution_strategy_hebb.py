@@ -4,6 +4,7 @@ evolves. It knows no environment and no network: `ask` names the individuals of 
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -110,7 +111,8 @@ OPTIMIZERS = {"sgd": SGD, "adam": Adam}
 class EvolutionStrategyHebb:
     """θ, and how it moves. Its whole state is in `state()`, so a run can go on from it.
 
-    theta (n,) float32: the first θ; the rest are the options of these names.
+    theta (n,) float32: the first θ; threads: that draw noise in `tell`, with the same result for
+    any number; the rest are the options of these names.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class EvolutionStrategyHebb:
         optimizer: str = "sgd",
         momentum: float = 0.0,
         common_random_numbers: bool = False,
+        threads: int = 1,
     ):
         if popsize < 2 or popsize % 2:
             raise ValueError(f"popsize {popsize}: must be an even number from 2 on (pairs)")
@@ -133,7 +136,7 @@ class EvolutionStrategyHebb:
         self.seed, self.popsize, self.decay = seed, popsize, decay
         self.lr, self.sigma, self.generation = lr, sigma, 0
         self.optimizer = OPTIMIZERS[optimizer](self.theta.size, momentum)
-        self.common = common_random_numbers
+        self.common, self.threads = common_random_numbers, threads
 
     def ask(self) -> list[Individual]:
         """The P individuals of this generation, pair after pair."""
@@ -169,11 +172,19 @@ class EvolutionStrategyHebb:
     def _gradient(self, differences: np.ndarray) -> np.ndarray:
         """1 / (P σ) · Σ_k F_k ε_k over the population, where a pair shares ±ε: (F₊ − F₋) ε."""
         total = np.zeros_like(self.theta)
-        for pair, difference in enumerate(differences):
-            if difference:
-                epsilon = seeds.noise(self.seed, self.generation, pair, self.theta.size)
-                epsilon *= np.float32(difference / (self.popsize * self.sigma))
-                total += epsilon
+
+        def term(pair: int) -> np.ndarray:
+            epsilon = seeds.noise(self.seed, self.generation, pair, self.theta.size)
+            epsilon *= np.float32(differences[pair] / (self.popsize * self.sigma))
+            return epsilon
+
+        pairs = np.flatnonzero(differences).tolist()
+        # Threads, as numpy draws without the interpreter's lock while no worker has work; a few
+        # terms at a time, which are added in the order of the pairs whichever is ready first.
+        with ThreadPoolExecutor(self.threads) as pool:
+            for first in range(0, len(pairs), self.threads):
+                for epsilon in pool.map(term, pairs[first : first + self.threads]):
+                    total += epsilon
         return total
 
     def state(self) -> dict:

@@ -90,9 +90,11 @@ def go_on(config: dict, folder: RunFolder, agents: list, stop: StopSignal) -> in
     for name in config["environment"]:
         if not (config["max_steps"] or has_time_limit(name)):
             log.warning("%s has no time limit; lifetimes end after %d steps", name, MAX_STEPS)
+    n_workers = workers.available_cores() if config["threads"] == -1 else config["threads"]
     strategy = EvolutionStrategyHebb(
         agents[0].first_theta(config["seed"], config["distribution"]),
         **{name: config[name] for name in STRATEGY},
+        threads=n_workers,
     )
     agent = agents[0]
     statistics = Statistics(agent.body.n_inputs) if agent.n_observed else None
@@ -100,7 +102,6 @@ def go_on(config: dict, folder: RunFolder, agents: list, stop: StopSignal) -> in
         strategy.load_state(folder.state)
         if statistics:
             statistics.load_state(folder.state)
-    n_workers = workers.available_cores() if config["threads"] == -1 else config["threads"]
     crew = workers.LocalWorkers(
         n_workers,
         agent.n + agent.n_observed,

@@ -124,3 +124,12 @@ def test_common_random_numbers_give_a_pair_the_same_episodes():
 def test_a_strategy_that_cannot_work_is_refused_in_a_sentence(options):
     with pytest.raises(ValueError, match="must be"):
         strategy(**options)
+
+
+def test_the_step_is_the_same_whatever_number_of_threads_draws_its_noise():
+    one, three = strategy(popsize=14), strategy(popsize=14, threads=3)
+    for es in (one, three):
+        for generation in range(3):
+            es.tell(np.sin(np.arange(14) + generation), [0.0] * 14)
+    np.testing.assert_array_equal(one.theta, three.theta)
+    assert one.theta.any()
