@@ -55,8 +55,9 @@ def benchmark(config: dict) -> dict:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         # all processes are forked before an engine starts in this one
+        settings = config["popsize"], n, folder, config["full_length"]
         runs = {
-            name: stack.enter_context(closing(Generations(name, config["popsize"], n, folder)))
+            name: stack.enter_context(closing(Generations(name, *settings)))
             for name in config["environment"]
         }
         result = {}

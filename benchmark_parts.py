@@ -29,6 +29,7 @@ from fitness_functions import Agent, describe
 from hebbian_weights_update import NORMALISATIONS
 from options import TRAINING, complete
 from quiet import quiet
+from tasks import Interface
 
 RULE, INIT, SEED = "ABCD_lr", "uni", 1
 FULL = 1000  # steps of an episode, burn-in included
@@ -144,13 +145,17 @@ class Recorder(gymnasium.Wrapper):
         return result
 
 
+def full_length(body: Interface) -> tuple[Interface, int]:
+    """A body that nothing stops, and the number of its policy's steps."""
+    return replace(body, task=replace(body.task, grace=FULL)), FULL - body.task.burn_in
+
+
 class Episode:
-    """A lifetime at full length, which nothing ends before, and each of its parts repeated."""
+    """A lifetime at full length, and each of its parts repeated."""
 
     def __init__(self, environment: str):
-        body = describe(environment)
-        body = replace(body, task=replace(body.task, grace=FULL))
-        agent_of = partial(Agent, RULE, body, INIT, FULL - body.task.burn_in)
+        body, n_steps = full_length(describe(environment))
+        agent_of = partial(Agent, RULE, body, INIT, n_steps)
         self.agent, self.body = agent_of(), body
         self.theta = self.agent.first_theta(SEED, "normal")
         self.make, self.world = partial(environments.make, environment), seeds.integer(SEED, 0)
@@ -232,8 +237,11 @@ class Episode:
 class Generations:
     """Two runs from the same seed, hence of the same lifetimes: on one worker and on n."""
 
-    def __init__(self, environment: str, popsize: int, n: int, folder: Path):
-        self.agent, self.popsize, self.n = Agent(RULE, describe(environment), INIT), popsize, n
+    def __init__(self, environment: str, popsize: int, n: int, folder: Path, full: bool):
+        body, n_steps = describe(environment), None
+        if full:
+            body, n_steps = full_length(body)
+        self.agent, self.popsize, self.n = Agent(RULE, body, INIT, n_steps), popsize, n
         self.agent.warm_up()
         theta = self.agent.first_theta(SEED, "normal")
         evaluate = partial(workers.evaluate, [self.agent], np.mean, 1)

@@ -345,6 +345,7 @@ BENCHMARK = (
         nargs="+",
     ),
     Option("popsize", 200, "lifetimes of a generation", int, check=PAIRS),
+    Option("full_length", False, "no lifetime of a generation ends before its 1000 steps", bool),
     Option("rounds", 5, "times that everything is measured, in turn", int, check=AT_LEAST_1),
     THREADS_OPTION,
     Option("json", None, "file for the figures of all rounds"),

@@ -84,6 +84,7 @@ def test_the_parts_of_a_lifetime_are_no_more_than_a_few_times_the_whole(figures)
 
 def test_any_environment_can_be_measured(tmp_path):
     line = ["--environment", "Acrobot-v1", "--popsize", 2, "--rounds", 1, "--threads", 1]
+    line.append("--full_length")
     result = command("benchmark.py", *line)
     assert result.returncode == 0, result.stderr
     assert "lifetime step, ms" in result.stdout and "stock" not in result.stdout
