@@ -1,0 +1,129 @@
+"""RESULTS.md from the trained agents: every number in it is read from trained/.
+
+    python results.py
+
+writes RESULTS.md, and its table into the README. A folder of trained/ is a run folder with a
+results.json, which `evaluate_hebb.py --run FOLDER --json FOLDER/results.json` writes.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from checkpoints import RunFolder
+from safe_files import read_json
+
+ROOT = Path(__file__).resolve().parent
+TRAINED = ROOT / "trained"
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+# what the paper reports: mean and standard deviation over 100 episodes, where it gives them
+PAPER = {
+    ("CarRacing-v0", "ABCD_lr"): "872 ± 11",
+    ("CarRacing-v0", "static"): "711 ± 16",
+    ("AntBulletEnv-v0", "ABCD_lr"): "1051",
+    ("AntDamagedRightBulletEnv-v0", "ABCD_lr"): "1019",
+    ("AntDamagedLeftBulletEnv-v0", "ABCD_lr"): "452",
+    ("AntBulletEnv-v0", "static"): "1604",
+    ("AntDamagedRightBulletEnv-v0", "static"): "1431",
+    ("AntDamagedLeftBulletEnv-v0", "static"): "68",
+}
+
+
+def interval(scores: np.ndarray, draws: int = 10_000) -> tuple[float, float]:
+    """The bootstrap's 95 % interval of the mean, from a fixed seed."""
+    rng = np.random.default_rng(0)
+    means = rng.choice(scores, (draws, scores.size)).mean(axis=1)
+    return tuple(np.quantile(means, (0.025, 0.975)))
+
+
+def rows(folder: Path) -> list[dict]:
+    """A row per environment that a trained agent was evaluated in."""
+    run = RunFolder.open(folder)
+    episodes = read_json(folder / "results.json")["episodes"]
+    result = []
+    for name in dict.fromkeys(episode["environment"] for episode in episodes):
+        own = [episode for episode in episodes if episode["environment"] == name]
+        scores = np.array([episode["fitness"] for episode in own])
+        low, high = interval(scores)
+        arguments = run.arguments
+        unseen = "" if name in arguments["environment"] else " (unseen)"
+        seeds = [episode["seed"] for episode in own]
+        result.append(
+            {
+                "task": name + unseen,
+                "rule": arguments["hebb_rule"],
+                "paper": PAPER.get((name, arguments["hebb_rule"]), ""),
+                "ours": f"{scores.mean():.1f} ± {scores.std():.1f}",
+                "95 % of the mean": f"{low:.1f} to {high:.1f}",
+                "seeds": f"{min(seeds)} to {max(seeds)}",
+                "generations": str(run.rows[-1]["generation"]),
+                "population": str(arguments["popsize"]),
+                "hours": f"{run.rows[-1]['elapsed'] / 3600:.1f}",
+            }
+        )
+    return result
+
+
+def table(all_rows: list[dict], columns: tuple[str, ...]) -> str:
+    lines = [columns, ("---",) * len(columns), *([row[c] for c in columns] for row in all_rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def command(folder: Path) -> str:
+    """What trains an agent like this one."""
+    arguments = RunFolder.open(folder).arguments
+    words = ["python train_hebb.py"]
+    from options import TRAINING
+
+    for option in TRAINING:
+        value = arguments.get(option.name, option.default)
+        if value != option.default and not option.resumable and option.name != "folder":
+            shown = " ".join(map(str, value)) if isinstance(value, list) else value
+            words.append(f"--{option.name}" + ("" if value is True else f" {shown}"))
+    return " ".join(words)
+
+
+def markdown(folders: list[Path]) -> tuple[str, str]:
+    """The results in full, and the table for the README."""
+    all_rows = [row for folder in folders for row in rows(folder)]
+    full = [
+        "# Results",
+        "",
+        "Written by `python results.py` from the files in `trained/`. Mean ± standard deviation of"
+        " the fitness over 100 episodes, each with new random weights (static: the evolved ones)"
+        " and a new world; the interval is the bootstrap's for the mean.",
+        "",
+        table(all_rows, tuple(all_rows[0])),
+        "",
+    ]
+    for folder in folders:
+        names = list(dict.fromkeys(row["task"].split(" ")[0] for row in rows(folder)))
+        full += [
+            f"## {folder.name}",
+            "",
+            "Trained with",
+            "",
+            f"    {command(folder)}",
+            "",
+            "and evaluated with",
+            "",
+            f"    python evaluate_hebb.py --run trained/{folder.name}"
+            f" --environment {' '.join(names)} --episodes 100",
+            "",
+        ]
+        notes = folder / "NOTES.md"
+        if notes.exists():
+            full += [notes.read_text().strip(), ""]
+    return "\n".join(full), table(all_rows, ("task", "rule", "paper", "ours", "95 % of the mean"))
+
+
+def with_results(readme: str, short: str) -> str:
+    head, _, rest = readme.partition(BEGIN)
+    return f"{head}{BEGIN}\n{short}\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    full, short = markdown(sorted(path.parent for path in TRAINED.glob("*/results.json")))
+    (ROOT / "RESULTS.md").write_text(full)
+    readme = ROOT / "README.md"
+    readme.write_text(with_results(readme.read_text(), short))
