@@ -261,6 +261,19 @@ TRAINING = (
         check=POSITIVE,
         resumable=True,
     ),
+    Option(
+        "engine",
+        "local",
+        "where lifetimes are lived: on this machine, or on the nodes of a Ray cluster",
+        choices=("local", "ray"),
+        resumable=True,
+    ),
+    Option(
+        "ray_address",
+        None,
+        "of the cluster, HOST:PORT or auto; without one a Ray of this machine's own is started",
+        resumable=True,
+    ),
     Option("resume", None, "run folder to go on with; needs no other option", resumable=True),
     Option("quiet", False, "print errors only", bool, resumable=True),
 )

@@ -52,6 +52,7 @@ def train(given: dict) -> int:
         with RunFolder.open(given["resume"], write=True) as folder:
             config = resumed(TRAINING, given, folder.arguments)
             agents = workers.agents_for(config)
+            reach(config)
             stop = StopSignal()
             folder.change_arguments(generations=config["generations"])
             return go_on(config, folder, agents, stop)
@@ -62,6 +63,7 @@ def train(given: dict) -> int:
         config["seed"] = secrets.randbelow(2**31)
         screen.say(f"seed {config['seed']}")
     agents = workers.agents_for(config)  # before a folder is made: the environment may be unknown
+    reach(config)
     stop = StopSignal()  # until here, while there is nothing to save, a signal ends all at once
     with RunFolder.create(config["folder"], config) as folder:
         screen.say(f"run folder {folder.path}")
@@ -76,6 +78,27 @@ def check_static(config: dict) -> None:
             raise ValueError(
                 f"--{name} {config[name]}: a static network's weights are evolved, and stay"
             )
+
+
+def reach(config: dict) -> None:
+    """Connect to the cluster where the run is to live on one; ValueError if nobody answers."""
+    if config["engine"] == "ray":
+        import ray_workers  # the only import of what knows Ray
+
+        ray_workers.connect(config)
+
+
+def crew_for(config: dict, agents: list, n_workers: int):
+    """The workers of the engine that was asked for."""
+    n, timeout = agents[0].n + agents[0].n_observed, config["lifetime_timeout"]
+    aggregate = AGGREGATES[config["aggregate"]]
+    if config["engine"] == "ray":
+        from ray_workers import RayWorkers, evaluator
+
+        limit = None if config["threads"] == -1 else n_workers
+        return RayWorkers(limit, n, partial(evaluator, config, aggregate), timeout)
+    evaluate = partial(workers.evaluate, agents, aggregate, config["episodes"])
+    return workers.LocalWorkers(n_workers, n, evaluate, timeout)
 
 
 def command_line(script: str, *words) -> str:
@@ -102,12 +125,7 @@ def go_on(config: dict, folder: RunFolder, agents: list, stop: StopSignal) -> in
         strategy.load_state(folder.state)
         if statistics:
             statistics.load_state(folder.state)
-    crew = workers.LocalWorkers(
-        n_workers,
-        agent.n + agent.n_observed,
-        partial(workers.evaluate, agents, AGGREGATES[config["aggregate"]], config["episodes"]),
-        config["lifetime_timeout"],
-    )
+    crew = crew_for(config, agents, n_workers)
     observer = Observer(config, folder, agent, strategy, statistics, stop)
     try:
         run(strategy, crew, observer, **{name: config[name] for name in RUN})

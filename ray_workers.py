@@ -1,0 +1,310 @@
+"""Where lifetimes are lived when one machine is not enough: the nodes of a Ray cluster.
+
+On every node one actor keeps local worker processes (`workers.LocalWorkers`), so their rules hold
+here too. The driver has one call open at every node: it brings individuals and takes scalars back
+as soon as a core wants work. While the driver is busy results pile up at the nodes, so that many
+nodes make its bunches larger, and not its work longer. θ goes into the object store once per
+generation, and each node fetches it once.
+"""
+
+import collections
+import contextlib
+import importlib.util
+import logging
+import math
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+import workers
+from quiet import quiet
+from run_log import RunLog
+from workers import AHEAD_SECONDS, STRIKES, LocalWorkers, Result
+
+SHIPPED = ("*.py", "*.xml")  # what the nodes get of the program, and of a user's own modules
+BODIES = "damaged_bullet_morphologies"
+LOOK_SECONDS = 1.0  # from one look at who is in the cluster to the next
+OPEN_SECONDS = 0.5  # how long a call without news stays open at a node
+BUNCH_SECONDS = 0.02  # results wait this long for others while every core of the node has work
+MAX_RECORDS = 1000  # of a node's log that wait for the driver
+OBJECT_STORE = 200 * 2**20  # bytes, of a Ray that is started for one run: θ takes a few MB
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
+
+log = logging.getLogger("hebb")
+
+
+def connect(config: dict) -> None:
+    """Reach the cluster at `ray_address`, or start a Ray of this machine's own; ValueError, one
+    line, when that cannot be. The nodes get the program, and the modules of module:Id-v0."""
+    address = config["ray_address"]
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError("--engine ray needs Ray: pip install -r requirements-ray.txt")
+    options = {"address": address}
+    if address is None:
+        cores = workers.available_cores() if config["threads"] == -1 else config["threads"]
+        options = {"address": "local", "num_cpus": cores, "include_dashboard": False}
+        options["object_store_memory"] = OBJECT_STORE
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listen on 127.0.0.1 only
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        if os.environ["RAY_AUTH_MODE"] == "token":
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    elif address != "auto":
+        _knock(address)
+    import ray
+
+    modules = [name.partition(":")[0] for name in config["environment"] if ":" in name]
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        ship(Path(folder), modules)
+        try:
+            ray.init(
+                **options,
+                runtime_env={"working_dir": folder, "env_vars": ONE_THREAD},
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+            )
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(f"--ray_address {address or 'of this machine'}: {reason}") from None
+
+
+def _knock(address: str) -> None:
+    """ValueError when nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"--ray_address {address}: must be auto or HOST:PORT, as `ray start` says")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"--ray_address {address}: nobody answers ({error})") from None
+
+
+def ship(folder: Path, modules: Sequence[str]) -> None:
+    """Copy what a node needs to live a lifetime: this program, and beside each module of these
+    names what lies in its directory. An installed package must be installed at the nodes."""
+    program = Path(__file__).parent
+    sources = [program]
+    for name in modules:
+        spec = importlib.util.find_spec(name.partition(".")[0])
+        if spec and spec.origin and "site-packages" not in spec.origin:
+            path = Path(spec.origin)
+            if path.name == "__init__.py":
+                shutil.copytree(path.parent, folder / path.parent.name, dirs_exist_ok=True)
+            sources.append(path.parent)
+    for source in reversed(sources):  # a file of the program replaces a user's of its name
+        for pattern in SHIPPED:
+            for path in source.glob(pattern):
+                shutil.copy(path, folder)
+    shutil.copytree(program / BODIES, folder / BODIES, dirs_exist_ok=True)
+
+
+def evaluator(config: dict, aggregate: Callable) -> Callable:
+    """What a node evaluates individuals with; made there, since agents are large."""
+    agents = workers.agents_for(config)
+    return partial(workers.evaluate, agents, aggregate, config["episodes"])
+
+
+class _Records(logging.Handler):
+    """Keeps (level, text) of what is logged at a node until the driver takes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = collections.deque(maxlen=MAX_RECORDS)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.kept.append((record.levelno, f"{record.processName}: {self.format(record)}"))
+
+    def take(self) -> list:
+        return [self.kept.popleft() for _ in range(len(self.kept))]
+
+
+class NodeWorkers(LocalWorkers):
+    """The worker processes of one node, in an actor."""
+
+    def __init__(self, n_workers: int, n: int, make_evaluate: Callable, timeout: float | None):
+        self.records = _Records()
+        logging.getLogger().addHandler(RunLog(self.records))  # before the first worker is forked
+        logging.captureWarnings(True)
+        super().__init__(n_workers, n, make_evaluate(), timeout)
+        self.waiting, self.strikes = collections.deque(), collections.Counter()
+        self.individuals = {}  # those without a result, by their place in the generation
+
+    def ready(self) -> bool:
+        return True
+
+    def exchange(self, theta: np.ndarray | None, individuals: dict) -> tuple[list, list]:
+        """Take individuals (a new θ begins a generation), and return when a core wants work:
+        [(place in the generation, result)], [(log level, text)]."""
+        if theta is not None:
+            self.theta[:] = theta
+            self.strikes.clear()
+        self.waiting.extend(individuals)
+        self.individuals |= individuals
+        results, began = [], time.monotonic()
+        while self.individuals:
+            self._hand_out(self.waiting, self.individuals)
+            for index, result in self._collect(self.waiting, self.strikes, self.individuals):
+                del self.individuals[index]
+                self.pace += 0.1 * (result.seconds - self.pace)
+                results.append((index, result))
+            open_for = time.monotonic() - began
+            wanting = not self.waiting and not all(worker.jobs for worker in self.workers)
+            if open_for > OPEN_SECONDS or results and (wanting or open_for > BUNCH_SECONDS):
+                break
+        return results, self.records.take()
+
+    def _hand_out(self, waiting: collections.deque, individuals: dict) -> None:
+        """One to each idle worker, and to all some more if they are short; what is long must not
+        lie at a busy worker while another is idle."""
+        load = int(_load(len(waiting), len(self.workers), self.pace))
+        for worker in self.workers:
+            room = load - len(worker.jobs)
+            if not waiting or room < (load + 1) // 2:
+                continue
+            bunch = [waiting.popleft() for _ in range(min(room, len(waiting)))]
+            if not worker.jobs:
+                worker.since = time.monotonic()
+            worker.jobs.extend(bunch)
+            with contextlib.suppress(OSError):  # it died; `_collect` sees that
+                worker.pipe.send([(index, individuals[index]) for index in bunch])
+
+
+def _load(waiting: int, cores: int, pace: float) -> float:
+    """How many lifetimes of `pace` seconds to give each core: one, or what lasts AHEAD_SECONDS,
+    and while more than that are waiting half of them at most."""
+    return max(1.0, min(1 + AHEAD_SECONDS / max(pace, 1e-6), waiting / (2 * max(cores, 1))))
+
+
+class _Node:
+    """The driver's view of a node: its actor, the call that is open there, and whom it holds."""
+
+    def __init__(self, address: str, cores: int, actor):
+        self.address, self.cores, self.actor = address, cores, actor
+        self.held: set[int] = set()
+        self.call, self.ready, self.theta = actor.ready.remote(), False, None
+
+    def give(self, theta, individuals: dict) -> None:
+        """Open a call that brings individuals, and θ if the node has another."""
+        news, self.theta = (None if self.theta is theta else theta), theta
+        self.held.update(individuals)
+        self.call = self.actor.exchange.remote(news, individuals)
+
+
+class RayWorkers:
+    """The nodes of the cluster that `connect` has reached, with the interface of LocalWorkers.
+
+    n_workers: processes per node at most, None for as many as it has CPUs. make_evaluate() runs
+    at each node and returns what LocalWorkers takes as `evaluate`.
+    """
+
+    def __init__(
+        self, n_workers: int | None, n: int, make_evaluate: Callable, timeout: float | None = None
+    ):
+        import ray
+
+        self.ray, self.limit, self.pace = ray, n_workers or math.inf, AHEAD_SECONDS
+        self.actor_class, self.life = ray.remote(NodeWorkers), (n, make_evaluate, timeout)
+        self.nodes: dict[str, _Node] = {}  # by Ray's id of the node
+        self.looked, self.had_a_node = -math.inf, False
+
+    def map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
+        """As LocalWorkers.map: the same results, in the same order, from any nodes."""
+        shared = self.ray.put(np.asarray(theta, np.float32))
+        results: list[Result | None] = [None] * len(individuals)
+        waiting = collections.deque(range(len(individuals)))
+        strikes = collections.Counter()
+        left = len(individuals)
+        while left:
+            self._look_around()
+            self._hand_out(waiting, individuals, shared)
+            for index, result in self._collect(waiting, strikes, individuals):
+                results[index] = result
+                self.pace += 0.1 * (result.seconds - self.pace)
+                left -= 1
+                on_result(individuals[index], result)
+            on_result(None, None)
+        return results
+
+    def _look_around(self) -> None:
+        """Hire at every node that has joined, or whose actor has died."""
+        if time.monotonic() - self.looked < LOOK_SECONDS:
+            return
+        self.looked = time.monotonic()
+        for node in self.ray.nodes():
+            cores = int(min(node["Resources"].get("CPU", 0), self.limit))
+            if node["Alive"] and cores and node["NodeID"] not in self.nodes:
+                place = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+                actor = self.actor_class.options(
+                    num_cpus=cores, scheduling_strategy=place(node["NodeID"], soft=False)
+                ).remote(cores, *self.life)
+                self.nodes[node["NodeID"]] = _Node(node["NodeManagerAddress"], cores, actor)
+
+    def _hand_out(self, waiting: collections.deque, individuals: Sequence, theta) -> None:
+        """Give each node what its cores need, in proportion, and open a call where none is."""
+        ready = [node for node in self.nodes.values() if node.ready]
+        load = _load(len(waiting), sum(node.cores for node in ready), self.pace)
+        for node in sorted(ready, key=lambda node: len(node.held) / node.cores):
+            if node.call is not None:
+                continue
+            room = min(int(node.cores * load) - len(node.held), len(waiting))
+            bunch = [waiting.popleft() for _ in range(room)]
+            if bunch or node.held:
+                node.give(theta, {index: individuals[index] for index in bunch})
+
+    def _collect(self, waiting, strikes, individuals):
+        """(index, result) of what arrives within a fifth of a second; buries the dead."""
+        calls = {node.call: key for key, node in self.nodes.items() if node.call is not None}
+        if not calls:
+            time.sleep(0.2)
+            return
+        arrived, _ = self.ray.wait(list(calls), timeout=0.2)
+        if arrived:  # whoever else is there
+            arrived, _ = self.ray.wait(list(calls), num_returns=len(calls), timeout=0)
+        for call in arrived:
+            node = self.nodes[calls[call]]
+            try:
+                answer, node.call = self.ray.get(call), None
+            except self.ray.exceptions.RayError as error:
+                yield from self._bury(calls[call], error, waiting, strikes, individuals)
+                continue
+            if not node.ready:
+                node.ready = self.had_a_node = True
+                continue
+            for level, text in answer[1]:
+                log.log(level, "%s %s", node.address, text)
+            node.held.difference_update(index for index, _ in answer[0])
+            yield from answer[0]
+
+    def _bury(self, key: str, error: Exception, waiting, strikes, individuals):
+        """Forget an actor that died, by itself or with its node: whom it held lives again, unless
+        this has happened too often. ValueError when no node can be used at all."""
+        node = self.nodes.pop(key)
+        with contextlib.suppress(self.ray.exceptions.RayError):
+            self.ray.kill(node.actor)
+        reason = " ".join(str(error).split())
+        if not node.ready and not self.had_a_node:
+            raise ValueError(f"node {node.address} cannot live lifetimes: {reason[-300:]}")
+        log.warning("lost the workers of node %s, which held %d: %s", node.address, len(node.held),
+                    reason)  # fmt: skip
+        for index in sorted(node.held, reverse=True):
+            strikes[index] += 1
+            if strikes[index] >= STRIKES:
+                log.warning("%s was lost with its node %d times", individuals[index], STRIKES)
+                yield index, Result(-math.inf, 0.0, 0, f"its worker died ({reason[:100]})", 0.0)
+            else:
+                waiting.appendleft(index)
+
+    def close(self) -> None:
+        for node in self.nodes.values():
+            self.ray.kill(node.actor)
+        self.nodes.clear()
+        with quiet():
+            self.ray.shutdown()
