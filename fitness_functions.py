@@ -146,15 +146,16 @@ class Agent(Genome):
         world = seeds.integer(seed, seeds.WORLD)
         random.seed(world)  # for environments that draw from the global generators
         np.random.seed(world)
-        env = self._enter()
+        env, outcome = self._enter(), None
         try:
-            return lifetime(
+            outcome = lifetime(
                 env, self.body, self.policy, self.update, planes, world, self.max_steps, on_step,
                 encode,
             )  # fmt: skip
+            return outcome
         finally:
             self.seen = encode.seen if encode else None
-            self._leave(env)
+            self._leave(env, whole=outcome is not None)
 
     def _enter(self):
         if self._given is not None:
@@ -165,11 +166,11 @@ class Agent(Genome):
         self._kept = None
         return env
 
-    def _leave(self, env) -> None:
-        """Keep the world only if its reset promises to forget what happened in it."""
+    def _leave(self, env, whole: bool) -> None:
+        """Keep the world only if it is whole, and its reset promises to forget what happened."""
         if self._given is not None:
             return
-        if getattr(env.unwrapped, "reset_is_fresh", False):
+        if whole and getattr(env.unwrapped, "reset_is_fresh", False):
             self._kept = env
         else:
             env.close()

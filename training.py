@@ -28,7 +28,7 @@ STRATEGY = (  # the options that are the evolution strategy's
 )
 RUN = ("generations", "eval_every", "eval_episodes", "stop_at")  # those of its loop
 AGGREGATES = {"mean": np.mean, "min": np.min}
-KEPT_FAILURES = 10  # individuals whose parameters are kept, so that their failure can be repeated
+KEPT_FAILURES = 50  # individuals whose parameters are kept, so that their failure can be repeated
 
 
 class Stopped(Exception):
