@@ -143,7 +143,7 @@ def film(config: dict, agent: Agent, theta: np.ndarray, planned: Plan) -> str:
     for device in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
         os.environ.setdefault(device, "dummy")  # no window, no sound
     path, seed, name = config["video"], config["seed"], agent.body.environment
-    env = environments.make(name, "rgb_array")
+    env = environments.make(name, "rgb_array", **dict(agent.body.wrappers))
     try:
         filmed = agent.inside(env)
         fps, layer = frames_per_second(env), config["video_weights"]
