@@ -83,9 +83,9 @@ def check_static(config: dict) -> None:
 def reach(config: dict) -> None:
     """Connect to the cluster where the run is to live on one; ValueError if nobody answers."""
     if config["engine"] == "ray":
-        import ray_workers  # the only import of what knows Ray
+        import ray_cluster
 
-        ray_workers.connect(config)
+        ray_cluster.connect(config)
 
 
 def crew_for(config: dict, agents: list, n_workers: int):
