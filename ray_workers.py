@@ -20,7 +20,7 @@ import numpy as np
 import workers
 from quiet import quiet
 from run_log import RunLog
-from workers import AHEAD_SECONDS, STRIKES, LocalWorkers, Result
+from workers import AHEAD_SECONDS, MAX_REASON, STRIKES, LocalWorkers, Result
 
 LOOK_SECONDS = 1.0  # from one look at who is in the cluster to the next
 OPEN_SECONDS = 0.5  # how long a call without news stays open at a node
@@ -137,6 +137,7 @@ class RayWorkers:
         self.ray, self.limit, self.pace = ray, n_workers or math.inf, AHEAD_SECONDS
         self.actor_class, self.life = ray.remote(NodeWorkers), (n, make_evaluate, timeout)
         self.nodes: dict[str, _Node] = {}  # by Ray's id of the node
+        self.unfit: set[str] = set()  # nodes where the workers cannot be made
         self.looked, self.had_a_node = -math.inf, False
 
     def map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
@@ -164,7 +165,7 @@ class RayWorkers:
         self.looked = time.monotonic()
         for node in self.ray.nodes():
             cores = int(min(node["Resources"].get("CPU", 0), self.limit))
-            if node["Alive"] and cores and node["NodeID"] not in self.nodes:
+            if node["Alive"] and cores and node["NodeID"] not in self.nodes.keys() | self.unfit:
                 place = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
                 actor = self.actor_class.options(
                     num_cpus=cores, scheduling_strategy=place(node["NodeID"], soft=False)
@@ -209,13 +210,15 @@ class RayWorkers:
 
     def _bury(self, key: str, error: Exception, waiting, strikes, individuals):
         """Forget an actor that died, by itself or with its node: whom it held lives again, unless
-        this has happened too often. ValueError when no node can be used at all."""
+        this has happened too often. ValueError when the first one could not even be made."""
         node = self.nodes.pop(key)
         with contextlib.suppress(self.ray.exceptions.RayError):
             self.ray.kill(node.actor)
         reason = " ".join(str(error).split())
-        if not node.ready and not self.had_a_node:
-            raise ValueError(f"node {node.address} cannot live lifetimes: {reason[-300:]}")
+        if getattr(error, "actor_init_failed", True):  # or what it needs could not be set up
+            if not self.had_a_node:
+                raise ValueError(f"node {node.address} has no workers: {reason[-MAX_REASON:]}")
+            self.unfit.add(key)
         log.warning("lost the workers of node %s, which held %d: %s", node.address, len(node.held),
                     reason)  # fmt: skip
         for index in sorted(node.held, reverse=True):
