@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import SHORT, command, run_folder
-from initial_weights import INITIALISATIONS
 
 import options
+from initial_weights import INITIALISATIONS
 
 
 def test_help_answers_at_once():
