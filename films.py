@@ -95,7 +95,9 @@ class Film:
         if self.layer:
             layer, height = weights[self.layer - 1], panels[0].shape[0] - CAPTION
             top = float(np.abs(layer).max())
-            words = f"layer {self.layer}: {layer.shape[0]} post x {layer.shape[1]} pre, ±{top:.2g}"
+            n_post, n_pre = layer.shape
+            reach = f"{top:.2g}" if top < 100 else f"{top:.0f}"
+            words = f"layer {self.layer}: {n_post} post x {n_pre} pre, ±{reach}"
             panels.append(captioned(heat_map(layer, top, height), [words]))
         self.writer.append_data(even(np.concatenate(panels, axis=1)))
         self.frames += 1

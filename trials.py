@@ -89,7 +89,7 @@ class Part(NamedTuple):
     fitness: float
     steps: int
     before: float  # mean reward per step
-    after: float  # nan when it ended before
+    after: float  # the same, with 0 for the steps that only the intact lifetime lives; nan: none
     recovery: float  # steps; nan when it did not recover
 
 
@@ -105,7 +105,7 @@ class Trial(NamedTuple):
 def live_trial(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Trial:
     """The same episode under every condition of a plan; a failed lifetime fails it."""
     begun = time.perf_counter()
-    parts, level, window = [], math.nan, plan.window
+    parts, window = [], plan.window
     for condition in plan.conditions:
         rewards: list[float] = []
         note = functools.partial(_note, rewards)
@@ -114,9 +114,10 @@ def live_trial(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Trial:
         if failure:
             return Trial(steps, f"{condition}: {failure}", time.perf_counter() - begun)
         before, after = np.split(np.array(rewards), [plan.after])
-        mean = after.mean() if after.size else math.nan
         if condition == "intact":
-            level, window = mean, min(window, after.size)
+            n, window = after.size, min(window, after.size)
+            level = after.mean() if n else math.nan
+        mean = after.sum() / max(n, after.size) if n else math.nan
         recovery = time_to_recover(after, level, window)
         parts.append(Part(fitness, steps, before.mean(), mean, recovery))
     steps = sum(part.steps for part in parts)
@@ -157,7 +158,6 @@ def compare(trials: Sequence[Trial], conditions: Sequence[str]) -> list[dict]:
     for condition, parts in zip(conditions, zip(*used, strict=True), strict=True):
         fitness, steps, before, after, recovery = np.array(parts).T
         back = recovery[~np.isnan(recovery)]
-        after = after[~np.isnan(after)]
         rows.append(
             {
                 "condition": condition,
@@ -165,7 +165,7 @@ def compare(trials: Sequence[Trial], conditions: Sequence[str]) -> list[dict]:
                 "std": fitness.std(),
                 "steps": steps.mean(),
                 "before": before.mean(),
-                "after": after.mean() if after.size else None,
+                "after": after.mean(),
                 "recovered": back.size / len(used),
                 "recovery": np.median(back) if back.size else None,
                 "episodes": len(used),
@@ -176,18 +176,16 @@ def compare(trials: Sequence[Trial], conditions: Sequence[str]) -> list[dict]:
 
 def table(rows: Sequence[dict]) -> list[str]:
     """The rows of `compare` as aligned lines."""
-    lines = [
-        f"{'':19}  {'fitness':>18}  {'steps':>7}  {'before':>8}  {'after':>8}  {'recovered':>14}"
-    ]
+    titles = f"{'fitness':>18}  {'steps':>7}  {'before':>8}  {'after':>8}  {'recovered':>18}"
+    lines = [f"{'':19}{titles}"]
     for row in rows:
         fitness = f"{row['mean']:.2f} ± {row['std']:.2f}"
-        after = "-" if row["after"] is None else f"{row['after']:.3f}"
         back = f"{100 * row['recovered']:.0f} %"
         if row["recovery"] is not None:
-            back += f" in {row['recovery']:.0f}"
+            back += f" in {row['recovery']:.0f} steps"
         lines.append(
-            f"{row['condition']:19}  {fitness:>18}  {row['steps']:7.1f}  {row['before']:8.3f}"
-            f"  {after:>8}  {back:>14}"
+            f"{row['condition']:19}{fitness:>18}  {row['steps']:7.1f}  {row['before']:8.3f}"
+            f"  {row['after']:8.3f}  {back:>18}"
         )
     return lines
 

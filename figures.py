@@ -1,0 +1,176 @@
+"""What plot_hebb.py draws: the look of all figures, and those of runs (fitness, coefficients).
+
+Colours are Okabe & Ito's, with a line style each, and maps are diverging from blue to red: they can
+be told apart in print, and by colour-blind readers.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+import lifetime_figures
+from checkpoints import RunFolder
+from films import check_file, library
+from fitness_functions import Agent
+from hebbian_weights_update import RULES
+from lifetime_figures import COLOURS, agent_of, layer_names, lines
+from options import TRAINING
+from safe_files import write_file
+
+SUFFIXES = (".png", ".svg", ".pdf")
+NOT_A_SETTING = {"seed", "folder", "print_every", "generations", "eval_every", "eval_episodes"}
+NOT_A_SETTING |= {option.name for option in TRAINING if option.resumable}
+LOOK = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "legend.fontsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+    "figure.constrained_layout.use": True,
+    "svg.hashsalt": "hebb",  # the same figure, the same bytes
+    "pdf.fonttype": 42,  # text that can be searched and edited
+}
+
+
+def draw(config: dict) -> str:
+    """Draw the figure of these options; the line that says where it is."""
+    out = config["out"] or f"{config['figure']}.png"
+    check_file(out, SUFFIXES)
+    library("matplotlib").use("Agg")
+    plt = library("matplotlib.pyplot")
+    with plt.rc_context(LOOK):
+        figure = DRAWN[config["figure"]](plt, config)
+        data, kind = io.BytesIO(), Path(out).suffix[1:].lower()
+        undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+        figure.savefig(data, format=kind, metadata=undated[kind])
+        plt.close(figure)
+    write_file(out, data.getvalue())
+    return out
+
+
+def setting(run: RunFolder) -> dict:
+    """The arguments of a run that make its setting: all but its seed and its housekeeping."""
+    defaults = {option.name: option.default for option in TRAINING}
+    known = defaults | {name: run.arguments[name] for name in defaults if name in run.arguments}
+    return {name: value for name, value in known.items() if name not in NOT_A_SETTING}
+
+
+def in_words(value) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return {True: "on", False: "off"}.get(value, str(value)) if value is not None else "none"
+
+
+def settings(runs: list[RunFolder]) -> dict[str, list[RunFolder]]:
+    """The runs by setting, labelled by the arguments in which the settings differ."""
+    found = [setting(run) for run in runs]
+    names = [name for name in found[0] if any(one[name] != found[0][name] for one in found)]
+    groups: dict[str, list[RunFolder]] = {}
+    for run, one in zip(runs, found, strict=True):
+        label = ", ".join(f"{name} {in_words(one[name])}" for name in names)
+        label = label or f"{in_words(one['environment'])}, {one['hebb_rule']}"
+        groups.setdefault(label, []).append(run)
+    return groups
+
+
+def column(run: RunFolder, name: str) -> np.ndarray:
+    return np.array([row.get(name, np.nan) for row in run.rows], float)
+
+
+def fitness(plt, config: dict):
+    """Mean fitness over generations: one run of a setting with its population's standard deviation,
+    several as median and quartiles; θ's own score as dots."""
+    runs = [RunFolder.open(path) for path in config["run"]]
+    for run in runs:
+        if not run.rows:
+            raise ValueError(f"{run.path} has no complete generation yet")
+    figure, axes = plt.subplots(figsize=(6.4, 4))
+    groups = settings(runs)
+    for (label, group), line in zip(groups.items(), lines(), strict=False):
+        shown = min(len(run.rows) for run in group)
+        x = column(group[0], "generation")[:shown]
+        means = np.array([column(run, "mean")[:shown] for run in group])
+        if len(group) == 1:
+            middle, spread = means[0], column(group[0], "std")
+            low = np.maximum(middle - spread, column(group[0], "worst"))
+            high = np.minimum(middle + spread, column(group[0], "best"))
+        else:
+            low, middle, high = np.percentile(means, [25, 50, 75], axis=0)
+            label += f" ({len(group)} runs)"
+            for run in group:
+                whole = column(run, "generation"), column(run, "mean")
+                axes.plot(*whole, color=line["color"], alpha=0.35, linewidth=0.6)
+        axes.fill_between(x, low, high, color=line["color"], alpha=0.2, linewidth=0)
+        axes.plot(x, middle, label=label, linewidth=1.6, **line)
+        for run in group:
+            centre = column(run, "centre")
+            if np.isfinite(centre).any():
+                axes.plot(column(run, "generation"), centre, ".", color=line["color"])
+    several = any(len(group) > 1 for group in groups.values())
+    band = "median and quartiles of runs" if several else "mean ± std of the population"
+    axes.set(xlabel="generation", ylabel=f"fitness ({band})")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(loc="best")
+    return figure
+
+
+def coefficients(plt, config: dict):
+    """The distribution of each coefficient in each layer, before evolution and after."""
+    run = RunFolder.open(config["run"])
+    agent, theta = agent_of(config)
+    seed, distribution = run.arguments.get("seed"), run.arguments.get("distribution", "normal")
+    if seed is None:
+        raise ValueError(f"{run.path} does not say its seed: what evolved is not known")
+    first = agent.first_theta(seed, distribution)
+    names = RULES[agent.rule] or ("w",)
+    before, after = (by_layer(agent, vector) for vector in (first, theta))
+    size = (1.2 + 1.7 * len(names), 0.8 + 1.5 * len(before))
+    figure, axes = plt.subplots(len(before), len(names), figsize=size, squeeze=False)
+    for row, old, new, layer in zip(axes, before, after, layer_names(agent), strict=True):
+        for k, (panel, name) in enumerate(zip(row, names, strict=True)):
+            low, high = np.percentile(np.concatenate([old[:, k], new[:, k]]), [0.1, 99.9])
+            n_bins = 40 if len(new) > 2000 else 20
+            bins = np.linspace(low, high, n_bins + 1) if high > low else n_bins
+            look = {"bins": bins, "density": True, "histtype": "step"}
+            panel.hist(old[:, k], color="black", linestyle="--", **look)
+            panel.hist(new[:, k], color=COLOURS[0], **look)
+            panel.hist(new[:, k], color=COLOURS[0], alpha=0.25, bins=bins, density=True)
+            mean = round(float(new[:, k].mean()), 2) + 0.0  # no -0.00
+            panel.set_title(f"{name}: {mean:.2f} ± {new[:, k].std():.2f}".replace("-", "−"))
+            panel.set_yticks([])
+        row[0].set_ylabel(layer.replace(" (", "\n("))
+    figure.legend(
+        handles=[
+            plt.Line2D([], [], color="black", linestyle="--", label="before evolution"),
+            plt.Line2D(
+                [], [], color=COLOURS[0], linewidth=3, alpha=0.6, label="after (mean ± std)"
+            ),
+        ],
+        loc="outside lower center",
+        ncols=2,
+    )
+    what = f"{agent.rule}, {' '.join(run.arguments['environment'])}"
+    figure.suptitle(f"coefficients of {what}" if RULES[agent.rule] else f"weights of {what}")
+    return figure
+
+
+def by_layer(agent: Agent, vector: np.ndarray) -> list[np.ndarray]:
+    """The coefficients (n, K) of every layer; of a static network its dense weights, (n, 1)."""
+    values, evolved, _ = agent.split(np.pad(vector, (0, agent.n + agent.n_observed - vector.size)))
+    if agent.static:
+        values = evolved[agent.policy.n_conv :, None]
+    sizes = agent.policy.sizes
+    return np.split(values, np.cumsum(sizes[:-1] * sizes[1:])[:-1])
+
+
+DRAWN = {
+    "fitness": fitness,
+    "lifetime": lifetime_figures.lifetime,
+    "weights": lifetime_figures.weights,
+    "coefficients": coefficients,
+}

@@ -1,0 +1,33 @@
+"""Draw figures of runs and of lifetimes.
+
+python plot_hebb.py fitness heb_coeffs/RUN_ID
+"""
+
+import sys
+
+import startup  # noqa: F401 (first: threads and signals)
+from options import FIGURES, Parser, add_options, complete, fail
+
+
+def main(arguments: list[str] | None = None) -> int:
+    description, _, example = __doc__.partition("\n")
+    parser = Parser(description=description, epilog=example.strip(), allow_abbrev=False)
+    figures = parser.add_subparsers(dest="figure", required=True, metavar="FIGURE")
+    for name, (meaning, options) in FIGURES.items():
+        figure = figures.add_parser(name, help=meaning, description=meaning, allow_abbrev=False)
+        several = {"nargs": "+"} if name == "fitness" else {}
+        figure.add_argument("run", metavar="RUN", help="run folder", **several)
+        add_options(figure, options)
+    given = vars(parser.parse_args(arguments))
+    try:
+        config = complete(FIGURES[given["figure"]][1], given)
+        from figures import draw
+
+        print(draw(config))
+        return 0
+    except (ValueError, OSError) as error:
+        fail(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
