@@ -4,10 +4,13 @@ authentication, whose processes and nodes are killed."""
 import importlib.util
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -29,26 +32,28 @@ TOKEN = {
 class Nodes:
     """A cluster on 127.0.0.1 whose nodes of 1, 2 and 3 CPUs can be joined and killed."""
 
-    OPTIONS = {"node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
-
     def __init__(self):
         os.environ |= TOKEN
         from ray.cluster_utils import Cluster  # after the variables, which it reads
 
-        options = self.OPTIONS | {"num_cpus": 1, "include_dashboard": False}
-        self.cluster = Cluster(initialize_head=True, head_node_args=options)
+        self.folder = Path(tempfile.mkdtemp())  # tmp_path is too long for a socket's name
+        self.cluster = Cluster()
+        self.head = self.join(1, include_dashboard=False)
         self.address = self.cluster.address
         self.join(2), self.join(3)
 
-    def join(self, cores: int):
-        return self.cluster.add_node(num_cpus=cores, **self.OPTIONS)
+    def join(self, cores: int, **options):
+        """A node with files of its own, as on a machine of its own."""
+        options |= {"node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
+        folder = tempfile.mkdtemp(dir=self.folder)
+        return self.cluster.add_node(num_cpus=cores, temp_dir=folder, **options)
 
     def kill(self, node) -> None:
         self.cluster.remove_node(node, allow_graceful=False)
 
     def actors(self, node=None) -> list[psutil.Process]:
         """The processes that keep the workers of a node (default: of the head)."""
-        (raylet,) = (node or self.cluster.head_node).all_processes["raylet"]
+        (raylet,) = (node or self.head).all_processes["raylet"]
         family = psutil.process_iter(["ppid", "cmdline"])  # a zombie has no command line
         return [
             process
@@ -59,6 +64,7 @@ class Nodes:
 
     def close(self) -> None:
         self.cluster.shutdown()
+        shutil.rmtree(self.folder)
         for name in TOKEN:
             del os.environ[name]
 
@@ -74,8 +80,8 @@ def nodes():
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory):
-    """A local run of three generations of SLOW."""
-    return local(tmp_path_factory.mktemp("calm"), *SLOW, "--generations", 3)
+    """A local run of four generations of SLOW."""
+    return local(tmp_path_factory.mktemp("calm"), *SLOW, "--generations", 4)
 
 
 def local(folder, *arguments):
@@ -170,17 +176,16 @@ def test_statistics_of_observations_and_the_centre_travel(nodes, tmp_path):
 @pytest.mark.slow
 def test_an_actor_a_worker_and_a_node_killed_in_mid_generation_change_no_bit(nodes, calm, tmp_path):
     extra = nodes.join(2)
-    process, run = on_ray(nodes, tmp_path, *SLOW, "--generations", 3)
+    process, run = on_ray(nodes, tmp_path, *SLOW, "--generations", 4)
     try:
-        wait_for(lambda: nodes.actors() and nodes.actors(extra))
-        (actor,) = nodes.actors()
-        wait_for(actor.children)
-        time.sleep(0.4)
-        actor.children()[0].kill()
         wait_for(lambda: generations(run) == 1)
+        (actor,) = nodes.actors()
+        time.sleep(0.2)
+        actor.children()[0].kill()
+        wait_for(lambda: generations(run) == 2)
         time.sleep(0.2)
         actor.kill()
-        wait_for(lambda: generations(run) == 2)
+        wait_for(lambda: generations(run) == 3)
         time.sleep(0.2)
     finally:
         nodes.kill(extra)
@@ -209,7 +214,7 @@ def test_the_quadruped_survives_the_loss_of_a_node(nodes, tmp_path):
 @needs_ray
 @pytest.mark.slow
 def test_a_node_that_joins_lives_lifetimes_of_the_same_run(nodes, calm, tmp_path):
-    process, run = on_ray(nodes, tmp_path, *SLOW, "--generations", 3)
+    process, run = on_ray(nodes, tmp_path, *SLOW, "--generations", 4)
     wait_for(lambda: generations(run) == 1)
     joined = nodes.join(2)
     try:
@@ -248,7 +253,7 @@ def test_lifetimes_that_go_wrong_follow_the_rules_of_local_workers(nodes, kind, 
 def test_a_driver_that_is_stopped_or_killed_goes_on_with_or_without_ray(
     nodes, calm, number, tmp_path
 ):
-    process, run = on_ray(nodes, tmp_path, *SLOW, "--generations", 3)
+    process, run = on_ray(nodes, tmp_path, *SLOW, "--generations", 4)
     wait_for(lambda: generations(run) == 1)
     time.sleep(0.2)
     began = time.monotonic()
