@@ -105,6 +105,8 @@ def fitness(plt, config: dict):
             for run in group:
                 whole = column(run, "generation"), column(run, "mean")
                 axes.plot(*whole, color=line["color"], alpha=0.35, linewidth=0.6)
+        last = f"{middle[-1]:.1f} ({low[-1]:.1f} to {high[-1]:.1f}) in generation {x[-1]:.0f}"
+        print(f"{label}: {last}, {means.mean():.1f} over all of them")
         axes.fill_between(x, low, high, color=line["color"], alpha=0.2, linewidth=0)
         axes.plot(x, middle, label=label, linewidth=1.6, **line)
         for run in group:
