@@ -105,7 +105,8 @@ def test_every_flag_that_contradicts_the_run_is_refused_by_name(short_run):
 
 def test_what_may_change_on_resume_changes_no_result():
     free = {option.name for option in options.TRAINING if option.resumable}
-    assert free == {"threads", "lifetime_timeout", "resume", "quiet", "tensorboard"}
+    seen = {"threads", "engine", "ray_address", "lifetime_timeout", "resume"}
+    assert free == seen | {"quiet", "tensorboard"}
 
 
 def test_contradictions_are_one_line_and_status_two(short_run, refused):
