@@ -56,10 +56,11 @@ def layer_names(agent: Agent) -> list[str]:
 
 def mark(axes, notes: dict[int, str], say: bool = False) -> None:
     """A line where something was done to the network."""
-    for step, words in notes.items():
+    for step in notes:
         axes.axvline(step, color="black", linewidth=0.8, linestyle="--")
-        if say:
-            axes.set_title(f"{words} after {step} steps", loc="right")
+    if say and notes:
+        said = [f"{words} after {step}" for step, words in sorted(notes.items())]
+        axes.set_title(f"{', '.join(said)} steps", loc="right")
 
 
 def lifetime(plt, config: dict):

@@ -1,0 +1,175 @@
+"""Every figure is drawn from a real short run without a display, opened again, and not blank."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from conftest import command, run_folder
+from PIL import Image
+from test_optional_packages import without  # noqa: F401 (a fixture)
+
+import figures
+from checkpoints import RunFolder
+from lifetime_figures import components
+from options import FIGURES, complete
+
+SIZES = {  # pixels at 150 per inch
+    "fitness": (960, 600),
+    "lifetime": (1350, 1140),
+    "weights": (1350, 690),
+    "coefficients": (1455, 795),
+}
+
+
+@pytest.fixture
+def no_display(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER", "MPLBACKEND"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def another_run(tmp_path_factory):
+    """The setting of `short_run` with another seed, and one more generation."""
+    folder = tmp_path_factory.mktemp("another")
+    line = ["--environment", "CartPole-v1", "--popsize", 8, "--seed", 4, "--generations", 4]
+    assert command("train_hebb.py", *line, "--folder", folder).returncode == 0
+    return run_folder(folder)
+
+
+def draw(figure: str, out, **given) -> None:
+    figures.draw(complete(FIGURES[figure][1], given | {"figure": figure, "out": str(out)}))
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_a_figure_is_drawn_by_its_command(figure, short_run, no_display, tmp_path):
+    path = tmp_path / "figure.png"
+    result = command("plot_hebb.py", figure, short_run, "--out", path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == str(path) and result.stderr == ""
+    picture = Image.open(path).convert("RGB")
+    assert picture.size == SIZES[figure]
+    pixels = np.asarray(picture)
+    ink = (pixels < 250).any(axis=2)
+    assert 0.01 < ink.mean() < 0.7
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+    height, width = ink.shape  # something in every quarter
+    quarters = [ink[i : i + height // 2, j : j + width // 2] for i in (0, height // 2) for j in
+                (0, width // 2)]  # fmt: skip
+    assert all(quarter.mean() > 0.002 for quarter in quarters)
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_vector_files_hold_the_words_of_the_figure_and_are_the_same_each_time(
+    figure, short_run, tmp_path
+):
+    given = {"run": [str(short_run)] if figure == "fitness" else str(short_run)}
+    for suffix in ("svg", "pdf") if figure == "lifetime" else ("svg",):
+        paths = [tmp_path / f"{k}.{suffix}" for k in range(2)]
+        for path in paths:
+            draw(figure, path, **given)
+        first, second = (path.read_bytes() for path in paths)
+        assert first == second
+        head = first[:1000].decode(errors="replace")
+        assert ("<svg" if suffix == "svg" else "%PDF-") in head
+    words = {"fitness": "generation", "coefficients": "before evolution"}.get(figure, "step")
+    svg = (tmp_path / "0.svg").read_text()
+    assert f"<!-- {words} -->" in svg
+    inches = [float(x) / 72 for x in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()]
+    assert tuple(round(150 * x) for x in inches) == SIZES[figure]
+
+
+def test_runs_of_one_setting_are_one_curve_and_settings_are_labelled(
+    short_run, another_run, tmp_path
+):
+    same = [RunFolder.open(path) for path in (short_run, another_run)]
+    assert list(map(len, figures.settings(same).values())) == [2]
+    assert list(figures.settings(same)) == ["CartPole-v1, ABCD_lr"]
+    other = RunFolder.open(another_run)
+    other.config["arguments"] |= {"hebb_rule": "AD", "sigma": 0.2}
+    assert {label: len(runs) for label, runs in figures.settings([*same, other]).items()} == {
+        "hebb_rule ABCD_lr, sigma 0.1": 2,
+        "hebb_rule AD, sigma 0.2": 1,
+    }
+    draw("fitness", tmp_path / "two.svg", run=[str(short_run), str(another_run)])
+    svg = (tmp_path / "two.svg").read_text()
+    assert "<!-- CartPole-v1, ABCD_lr (2 runs) -->" in svg
+    assert "<!-- fitness (median and quartiles of runs) -->" in svg
+
+
+def test_a_lesion_shows_in_the_figures_of_lifetimes(short_run, tmp_path):
+    for figure in ("lifetime", "weights"):
+        draw(figure, tmp_path / "x.svg", run=str(short_run), lesion=4, freeze=6)
+        svg = (tmp_path / "x.svg").read_text()
+        assert "<!-- lesioned after 4, frozen after 6 steps -->" in svg
+
+
+def test_principal_components_are_those_of_the_singular_value_decomposition():
+    rng = np.random.default_rng(3)
+    walks = [np.cumsum(rng.normal(size=(n, 50)), axis=0) for n in (20, 30)]
+    places, shares = components(walks)
+    rows = np.concatenate(walks)
+    rows -= rows.mean(axis=0)
+    u, s, _ = np.linalg.svd(rows, full_matrices=False)
+    expected = u[:, :3] * s[:3]
+    found = np.concatenate(places)
+    assert [len(place) for place in places] == [20, 30]
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-8)
+    np.testing.assert_allclose(shares, s[:3] ** 2 / (s**2).sum())
+    still, none = components([np.ones((2, 5)), np.ones((2, 5))])
+    assert not np.any(still) and not np.any(none)
+
+
+def test_static_networks_and_other_rules_have_figures_too(tmp_path):
+    for rule, *more in (("static",), ("A", "--hidden", "5")):
+        line = ["--environment", "Pendulum-v1", "--popsize", 2, "--generations", 1, "--seed", 1]
+        line += ["--hebb_rule", rule, "--max_steps", 20, "--folder", tmp_path / rule, *more]
+        assert command("train_hebb.py", *line).returncode == 0
+        run = str(run_folder(tmp_path / rule))
+        for figure in ("lifetime", "coefficients"):
+            draw(figure, tmp_path / f"{rule}.{figure}.png", run=run)
+            assert np.asarray(Image.open(tmp_path / f"{rule}.{figure}.png")).std() > 5
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], ["FIGURE"]),
+        (["portrait", "RUN"], ["portrait", "fitness"]),
+        (["fitness"], ["RUN"]),
+        (["fitness", "nowhere"], ["nowhere"]),
+        (["fitness", "EMPTY"], ["no complete generation"]),
+        (["coefficients", "EMPTY"], ["no .dat"]),
+        (["lifetime", "RUN", "--out", "x.bmp"], ["x.bmp", ".png", ".svg", ".pdf"]),
+        (["lifetime", "RUN", "--out", "no/such/x.png"], ["no/such"]),
+        (["lifetime", "RUN", "--which", "17"], ["17"]),
+        (["lifetime", "RUN", "--environment", "Pendulum-v1"], ["Pendulum-v1"]),
+        (["weights", "RUN", "--episodes", "0"], ["0"]),
+        (["lifetime", "RUN", "--lesion", "3", "--lesion_layers", "9"], ["9", "1 to 3"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_wrong_input_is_one_line_and_status_two(arguments, words, refused, short_run, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    shutil.copy(short_run / "config.json", empty)
+    places = {"RUN": short_run, "EMPTY": empty}
+    line = [places.get(word, word) for word in arguments]
+    refused(command("plot_hebb.py", *line, cwd=tmp_path), *words)
+    assert list(tmp_path.iterdir()) == [empty]
+
+
+def test_help_answers_at_once_and_names_the_figures():
+    result = command("plot_hebb.py", "--help")
+    assert result.returncode == 0 and all(figure in result.stdout for figure in FIGURES)
+    result = command("plot_hebb.py", "weights", "--help")
+    assert result.returncode == 0 and "--episodes" in result.stdout
+
+
+def test_without_the_packages_of_figures_they_are_named(without, short_run, refused):  # noqa: F811
+    names = ["matplotlib", "imageio", "imageio_ffmpeg"]
+    refused(without(names, "plot_hebb.py", "fitness", short_run), "pip install matplotlib")
+    line = ["--run", short_run, "--episodes", 1]
+    result = without(names, "evaluate_hebb.py", *line, "--video", "x.mp4")
+    refused(result, "pip install", "imageio-ffmpeg")
+    assert without(names, "evaluate_hebb.py", *line, "--lesion", 3).returncode == 0
