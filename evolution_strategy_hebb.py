@@ -30,10 +30,10 @@ class Individual(NamedTuple):
         """For logs and file names, counted from 1."""
         return f"generation_{self.generation + 1}_individual_{2 * self.pair + self.member + 1}"
 
-    def parameters(self, theta: np.ndarray) -> np.ndarray:
-        """(n,) float32"""
+    def parameters(self, theta: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
+        """(n,) float32; `drawn` as in `seeds.candidate`."""
         return seeds.candidate(
-            theta, self.sigma, self.seed, self.generation, self.pair, self.member
+            theta, self.sigma, self.seed, self.generation, self.pair, self.member, drawn
         )
 
     def lifetime_seed(self, episode: int = 0) -> int:
@@ -48,7 +48,7 @@ class Centre(NamedTuple):
     number: int
     name = "centre"
 
-    def parameters(self, theta: np.ndarray) -> np.ndarray:
+    def parameters(self, theta: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
         return theta.copy()
 
     def lifetime_seed(self, episode: int = 0) -> int:
@@ -112,7 +112,8 @@ class EvolutionStrategyHebb:
     """θ, and how it moves. Its whole state is in `state()`, so a run can go on from it.
 
     theta (n,) float32: the first θ; threads: that draw noise in `tell`, with the same result for
-    any number; the rest are the options of these names.
+    any number; drawn: (P/2, n) memory in which the individuals leave the noise that they have
+    drawn, else `tell` draws it again; the rest are the options of these names.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class EvolutionStrategyHebb:
         momentum: float = 0.0,
         common_random_numbers: bool = False,
         threads: int = 1,
+        drawn: np.ndarray | None = None,
     ):
         if popsize < 2 or popsize % 2:
             raise ValueError(f"popsize {popsize}: must be an even number from 2 on (pairs)")
@@ -136,7 +138,7 @@ class EvolutionStrategyHebb:
         self.seed, self.popsize, self.decay = seed, popsize, decay
         self.lr, self.sigma, self.generation = lr, sigma, 0
         self.optimizer = OPTIMIZERS[optimizer](self.theta.size, momentum)
-        self.common, self.threads = common_random_numbers, threads
+        self.common, self.threads, self.drawn = common_random_numbers, threads, drawn
 
     def ask(self) -> list[Individual]:
         """The P individuals of this generation, pair after pair."""
@@ -174,9 +176,10 @@ class EvolutionStrategyHebb:
         total = np.zeros_like(self.theta)
 
         def term(pair: int) -> np.ndarray:
-            epsilon = seeds.noise(self.seed, self.generation, pair, self.theta.size)
-            epsilon *= np.float32(differences[pair] / (self.popsize * self.sigma))
-            return epsilon
+            weight = np.float32(differences[pair] / (self.popsize * self.sigma))
+            if self.drawn is not None:
+                return self.drawn[pair] * weight
+            return seeds.noise(self.seed, self.generation, pair, self.theta.size) * weight
 
         pairs = np.flatnonzero(differences).tolist()
         # Threads, as numpy draws without the interpreter's lock while no worker has work; a few

@@ -25,10 +25,21 @@ def noise(seed: int, generation: int, pair: int, n: int) -> np.ndarray:
 
 
 def candidate(
-    theta: np.ndarray, sigma: float, seed: int, generation: int, pair: int, member: int
+    theta: np.ndarray,
+    sigma: float,
+    seed: int,
+    generation: int,
+    pair: int,
+    member: int,
+    drawn: np.ndarray | None = None,
 ) -> np.ndarray:
-    """θ + σε for member 0 of an antithetic pair, θ − σε for member 1: (n,) float32."""
+    """θ + σε for member 0 of an antithetic pair, θ − σε for member 1: (n,) float32.
+
+    drawn: (P/2, n) float32, in which ε is left for who sums it up.
+    """
     result = noise(seed, generation, pair, theta.size)
+    if drawn is not None:
+        drawn[pair] = result
     result *= np.float32(-sigma if member else sigma)
     result += theta
     return result

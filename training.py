@@ -28,6 +28,7 @@ STRATEGY = (  # the options that are the evolution strategy's
 )
 RUN = ("generations", "eval_every", "eval_episodes", "stop_at")  # those of its loop
 AGGREGATES = {"mean": np.mean, "min": np.min}
+MAX_DRAWN = 2**29  # bytes of noise that workers leave for the master; else it is drawn again
 KEPT_FAILURES = 50  # individuals whose parameters are kept, so that their failure can be repeated
 
 
@@ -88,8 +89,8 @@ def reach(config: dict) -> None:
         ray_cluster.connect(config)
 
 
-def crew_for(config: dict, agents: list, n_workers: int):
-    """The workers of the engine that was asked for."""
+def crew_for(config: dict, agents: list, n_workers: int, drawn: np.ndarray | None):
+    """The workers of the engine that was asked for; local ones leave their noise in `drawn`."""
     n, timeout = agents[0].n + agents[0].n_observed, config["lifetime_timeout"]
     aggregate = AGGREGATES[config["aggregate"]]
     if config["engine"] == "ray":
@@ -97,7 +98,7 @@ def crew_for(config: dict, agents: list, n_workers: int):
 
         limit = None if config["threads"] == -1 else n_workers
         return RayWorkers(limit, n, partial(evaluator, config, aggregate), timeout)
-    evaluate = partial(workers.evaluate, agents, aggregate, config["episodes"])
+    evaluate = partial(workers.evaluate, agents, aggregate, config["episodes"], drawn=drawn)
     return workers.LocalWorkers(n_workers, n, evaluate, timeout)
 
 
@@ -114,18 +115,20 @@ def go_on(config: dict, folder: RunFolder, agents: list, stop: StopSignal) -> in
         if not (config["max_steps"] or has_time_limit(name)):
             log.warning("%s has no time limit; lifetimes end after %d steps", name, MAX_STEPS)
     n_workers = workers.available_cores() if config["threads"] == -1 else config["threads"]
+    agent, pairs = agents[0], config["popsize"] // 2
+    shared = config["engine"] == "local" and 4 * pairs * agent.n <= MAX_DRAWN
     strategy = EvolutionStrategyHebb(
-        agents[0].first_theta(config["seed"], config["distribution"]),
+        agent.first_theta(config["seed"], config["distribution"]),
         **{name: config[name] for name in STRATEGY},
         threads=n_workers,
+        drawn=workers.shared_array(pairs, agent.n) if shared else None,
     )
-    agent = agents[0]
     statistics = Statistics(agent.body.n_inputs) if agent.n_observed else None
     if folder.state is not None:
         strategy.load_state(folder.state)
         if statistics:
             statistics.load_state(folder.state)
-    crew = crew_for(config, agents, n_workers)
+    crew = crew_for(config, agents, n_workers, strategy.drawn)
     observer = Observer(config, folder, agent, strategy, statistics, stop)
     try:
         run(strategy, crew, observer, **{name: config[name] for name in RUN})

@@ -94,12 +94,19 @@ def live(agent: Agent, parameters: np.ndarray, seed: int) -> Outcome:
 
 
 def evaluate(
-    agents: Sequence[Agent], aggregate: Callable, episodes: int, theta: np.ndarray, individual
+    agents: Sequence[Agent],
+    aggregate: Callable,
+    episodes: int,
+    theta: np.ndarray,
+    individual,
+    drawn: np.ndarray | None = None,
 ) -> Result:
-    """Let an individual live its episodes in each environment; a failed one fails it."""
+    """Let an individual live its episodes in each environment; a failed one fails it.
+
+    drawn: where it leaves its noise, see `EvolutionStrategyHebb`."""
     begun = time.perf_counter()
     n = agents[0].n
-    parameters = individual.parameters(theta[:n])
+    parameters = individual.parameters(theta[:n], drawn)
     if theta.size > n:  # behind θ lies what is not evolved
         parameters = np.concatenate([parameters, theta[n:]])
     outcomes, seen = [], []
@@ -117,6 +124,13 @@ def evaluate(
         time.perf_counter() - begun,
         tuple(map(sum, zip(*seen, strict=True))) if agents[0].n_observed and not failure else None,
     )
+
+
+def shared_array(*shape: int) -> np.ndarray:
+    """Zeros, float32, in memory that a process shares with those it forks. It is anonymous, and
+    vanishes with the last of them."""
+    size = math.prod(shape)
+    return np.frombuffer(mmap.mmap(-1, max(4 * size, 1)), np.float32, size).reshape(shape)
 
 
 def available_cores() -> int:
@@ -180,8 +194,7 @@ class LocalWorkers:
     """N processes that evaluate individuals. `evaluate(theta, individual)` runs in them."""
 
     def __init__(self, n_workers: int, n: int, evaluate: Callable, timeout: float | None = None):
-        memory = mmap.mmap(-1, max(4 * n, 1))  # anonymous: it vanishes with the last process
-        self.theta = np.frombuffer(memory, np.float32, n)
+        self.theta = shared_array(n)
         self.evaluate, self.timeout = evaluate, timeout
         self.pace = AHEAD_SECONDS  # seconds per individual, as measured so far
         self.workers: list[_Worker] = []

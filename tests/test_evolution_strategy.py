@@ -133,3 +133,14 @@ def test_the_step_is_the_same_whatever_number_of_threads_draws_its_noise():
             es.tell(np.sin(np.arange(14) + generation), [0.0] * 14)
     np.testing.assert_array_equal(one.theta, three.theta)
     assert one.theta.any()
+
+
+def test_the_step_is_the_same_from_the_noise_that_the_individuals_left():
+    again, left = strategy(popsize=6), strategy(popsize=6, drawn=np.zeros((3, 1000), np.float32))
+    for es in (again, left):
+        for generation in range(3):
+            for individual in es.ask():
+                individual.parameters(es.theta, es.drawn)
+            es.tell(np.sin(np.arange(6) + generation), [0.0] * 6)
+    np.testing.assert_array_equal(again.theta, left.theta)
+    assert left.theta.any()
