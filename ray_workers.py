@@ -23,8 +23,9 @@ from run_log import RunLog
 from workers import AHEAD_SECONDS, MAX_REASON, STRIKES, LocalWorkers, Result
 
 LOOK_SECONDS = 1.0  # from one look at who is in the cluster to the next
-OPEN_SECONDS = 0.5  # how long a call without news stays open at a node
-BUNCH_SECONDS = 0.02  # results wait this long for others while every core of the node has work
+OPEN_SECONDS = 0.5  # how long a call may stay open at a node
+BUNCH_SECONDS = 0.04  # results wait this long for others while every core of the node has work,
+NODE_SECONDS = 0.0025  # or this long for each node, which keeps the driver from drowning
 MAX_RECORDS = 1000  # of a node's log that wait for the driver
 
 log = logging.getLogger("hebb")
@@ -64,9 +65,12 @@ class NodeWorkers(LocalWorkers):
     def ready(self) -> bool:
         return True
 
-    def exchange(self, theta: np.ndarray | None, individuals: dict) -> tuple[list, list]:
-        """Take individuals (a new θ begins a generation), and return when a core wants work:
-        [(place in the generation, result)], [(log level, text)]."""
+    def exchange(
+        self, theta: np.ndarray | None, individuals: dict, pause: float | None
+    ) -> tuple[list, list]:
+        """Take individuals (a new θ begins a generation); [(place in the generation, result)] and
+        [(log level, text)] after `pause` seconds, or sooner, when a core wants work. No pause: the
+        driver has no more work, and results can wait for the last."""
         if theta is not None:
             self.theta[:] = theta
             self.strikes.clear()
@@ -77,18 +81,18 @@ class NodeWorkers(LocalWorkers):
             self._hand_out(self.waiting, self.individuals)
             for index, result in self._collect(self.waiting, self.strikes, self.individuals):
                 del self.individuals[index]
-                self.pace += 0.1 * (result.seconds - self.pace)
+                self.pace += 0.1 * (max(result.seconds, 1e-6) - self.pace)
                 results.append((index, result))
             open_for = time.monotonic() - began
             wanting = not self.waiting and not all(worker.jobs for worker in self.workers)
-            if open_for > OPEN_SECONDS or results and (wanting or open_for > BUNCH_SECONDS):
+            if open_for > OPEN_SECONDS or results and pause and (wanting or open_for > pause):
                 break
         return results, self.records.take()
 
     def _hand_out(self, waiting: collections.deque, individuals: dict) -> None:
         """One to each idle worker, and to all some more if they are short; what is long must not
         lie at a busy worker while another is idle."""
-        load = int(_load(len(waiting), len(self.workers), self.pace))
+        load = int(_load(len(waiting), len(self.workers), AHEAD_SECONDS / self.pace))
         for worker in self.workers:
             room = load - len(worker.jobs)
             if not waiting or room < (load + 1) // 2:
@@ -101,10 +105,10 @@ class NodeWorkers(LocalWorkers):
                 worker.pipe.send([(index, individuals[index]) for index in bunch])
 
 
-def _load(waiting: int, cores: int, pace: float) -> float:
-    """How many lifetimes of `pace` seconds to give each core: one, or what lasts AHEAD_SECONDS,
-    and while more than that are waiting half of them at most."""
-    return max(1.0, min(1 + AHEAD_SECONDS / max(pace, 1e-6), waiting / (2 * max(cores, 1))))
+def _load(waiting: int, cores: int, ahead: float) -> float:
+    """How many lifetimes to give each core: one, and `ahead` more, but while that is too much for
+    an even share half of those that are waiting at most."""
+    return max(1.0, min(1 + ahead, waiting / (2 * max(cores, 1))))
 
 
 class _Node:
@@ -115,11 +119,11 @@ class _Node:
         self.held: set[int] = set()
         self.call, self.ready, self.theta = actor.ready.remote(), False, None
 
-    def give(self, theta, individuals: dict) -> None:
+    def give(self, theta, individuals: dict, pause: float | None) -> None:
         """Open a call that brings individuals, and θ if the node has another."""
         news, self.theta = (None if self.theta is theta else theta), theta
         self.held.update(individuals)
-        self.call = self.actor.exchange.remote(news, individuals)
+        self.call = self.actor.exchange.remote(news, individuals, pause)
 
 
 class RayWorkers:
@@ -152,7 +156,7 @@ class RayWorkers:
             self._hand_out(waiting, individuals, shared)
             for index, result in self._collect(waiting, strikes, individuals):
                 results[index] = result
-                self.pace += 0.1 * (result.seconds - self.pace)
+                self.pace += 0.1 * (max(result.seconds, 1e-6) - self.pace)
                 left -= 1
                 on_result(individuals[index], result)
             on_result(None, None)
@@ -171,18 +175,22 @@ class RayWorkers:
                     num_cpus=cores, scheduling_strategy=place(node["NodeID"], soft=False)
                 ).remote(cores, *self.life)
                 self.nodes[node["NodeID"]] = _Node(node["NodeManagerAddress"], cores, actor)
+        if self.unfit and not self.nodes:
+            raise ValueError("no node of the cluster can live lifetimes; log.txt says why")
 
     def _hand_out(self, waiting: collections.deque, individuals: Sequence, theta) -> None:
         """Give each node what its cores need, in proportion, and open a call where none is."""
         ready = [node for node in self.nodes.values() if node.ready]
-        load = _load(len(waiting), sum(node.cores for node in ready), self.pace)
+        pause = max(BUNCH_SECONDS, NODE_SECONDS * len(ready))
+        load = _load(len(waiting), sum(node.cores for node in ready), 2.5 * pause / self.pace)
         for node in sorted(ready, key=lambda node: len(node.held) / node.cores):
             if node.call is not None:
                 continue
             room = min(int(node.cores * load) - len(node.held), len(waiting))
             bunch = [waiting.popleft() for _ in range(room)]
             if bunch or node.held:
-                node.give(theta, {index: individuals[index] for index in bunch})
+                news = {index: individuals[index] for index in bunch}
+                node.give(theta, news, pause if waiting else None)
 
     def _collect(self, waiting, strikes, individuals):
         """(index, result) of what arrives within a fifth of a second; buries the dead."""
