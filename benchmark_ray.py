@@ -141,24 +141,27 @@ def predict(name: str, threads: int) -> None:
     """Seconds of what the driver does, of a lifetime, and the share of a cluster that works."""
     config = complete(TRAINING, {"environment": [name], "seed": 1})
     agents = workers.agents_for(config | {"early_stop": 10**9})
-    theta = agents[0].first_theta(1, "normal")
-    strategy = EvolutionStrategyHebb(theta, 1, 2 * PAIRS, threads=threads)
+    theta, n = agents[0].first_theta(1, "normal"), agents[0].n
+    strategy = EvolutionStrategyHebb(theta, 1, 2 * PAIRS)
     individuals, begun = strategy.ask(), time.perf_counter()
     strategy.ask()
     ask = (time.perf_counter() - begun) / PAIRS
     results = [workers.evaluate(agents, np.mean, 1, theta, one) for one in individuals[:4]]
     lifetime = max(result.seconds / result.steps for result in results) * 1000
-    begun = time.perf_counter()
-    strategy.tell(range(2 * PAIRS), [0] * 2 * PAIRS)
-    tell = (time.perf_counter() - begun) / PAIRS
-    print(
-        f"{name}: n = {theta.size}, 1,000 steps {lifetime:.2f} s, "
-        f"ask {1e6 * ask:.0f} µs and tell {1e3 * tell:.2f} ms per pair with {threads} threads"
-    )
-    for cores in SIZES:
+    print(f"{name}: n = {n}, 1,000 steps {lifetime:.2f} s, ask {1e6 * ask:.0f} µs per pair")
+    drawn = np.ones((PAIRS, n), np.float32)
+    for what, noise in (("draws its noise", None), ("finds its noise drawn", drawn)):
+        strategy = EvolutionStrategyHebb(theta, 1, 2 * PAIRS, threads=threads, drawn=noise)
+        begun = time.perf_counter()
+        strategy.tell(range(2 * PAIRS), [0] * 2 * PAIRS)
+        tell = (time.perf_counter() - begun) / PAIRS
         # P lifetimes on C cores take P · lifetime / C; ask and tell take P / 2 times theirs
-        print(f"    {cores} cores: {1 / (1 + cores * (ask + tell) / 2 / lifetime):.1%} busy")
-    print(f"    half of them wait for tell from {2 * lifetime / (ask + tell):.0f} cores on")
+        busy = [1 / (1 + cores * (ask + tell) / 2 / lifetime) for cores in SIZES]
+        print(
+            f"    tell {what}: {1e3 * tell:.2f} ms per pair with {threads} threads; at work of "
+            + ", ".join(f"{size} cores {b:.1%}" for size, b in zip(SIZES, busy, strict=True))
+            + f"; half of {2 * lifetime / (ask + tell):.0f}"
+        )
 
 
 def broadcast(n: int) -> None:

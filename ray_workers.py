@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -130,22 +131,44 @@ class RayWorkers:
     """The nodes of the cluster that `connect` has reached, with the interface of LocalWorkers.
 
     n_workers: processes per node at most, None for as many as it has CPUs. make_evaluate() runs
-    at each node and returns what LocalWorkers takes as `evaluate`.
+    at each node and returns what LocalWorkers takes as `evaluate`. drawn: where `tell` looks for
+    noise; so many threads of the driver draw it while lifetimes are lived.
     """
 
     def __init__(
-        self, n_workers: int | None, n: int, make_evaluate: Callable, timeout: float | None = None
+        self,
+        n_workers: int | None,
+        n: int,
+        make_evaluate: Callable,
+        timeout: float | None = None,
+        drawn: np.ndarray | None = None,
+        threads: int = 1,
     ):
         import ray
 
         self.ray, self.limit, self.pace = ray, n_workers or math.inf, AHEAD_SECONDS
         self.actor_class, self.life = ray.remote(NodeWorkers), (n, make_evaluate, timeout)
         self.nodes: dict[str, _Node] = {}  # by Ray's id of the node
+        self.drawn, self.threads = drawn, threads
         self.unfit: set[str] = set()  # nodes where the workers cannot be made
         self.looked, self.had_a_node = -math.inf, False
 
     def map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
         """As LocalWorkers.map: the same results, in the same order, from any nodes."""
+
+        def draw(individual) -> None:
+            individual.parameters(theta[: self.drawn.shape[1]], self.drawn)
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            try:
+                draws = pool.map(draw, individuals[::2] if self.drawn is not None else ())
+                results = self._map(theta, individuals, on_result)
+                list(draws)  # all of them are there, or raise
+                return results
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
         shared = self.ray.put(np.asarray(theta, np.float32))
         results: list[Result | None] = [None] * len(individuals)
         waiting = collections.deque(range(len(individuals)))

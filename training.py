@@ -90,14 +90,15 @@ def reach(config: dict) -> None:
 
 
 def crew_for(config: dict, agents: list, n_workers: int, drawn: np.ndarray | None):
-    """The workers of the engine that was asked for; local ones leave their noise in `drawn`."""
+    """The workers of the engine that was asked for; they leave the noise in `drawn`."""
     n, timeout = agents[0].n + agents[0].n_observed, config["lifetime_timeout"]
     aggregate = AGGREGATES[config["aggregate"]]
     if config["engine"] == "ray":
         from ray_workers import RayWorkers, evaluator
 
         limit = None if config["threads"] == -1 else n_workers
-        return RayWorkers(limit, n, partial(evaluator, config, aggregate), timeout)
+        make_evaluate = partial(evaluator, config, aggregate)
+        return RayWorkers(limit, n, make_evaluate, timeout, drawn, workers.available_cores())
     evaluate = partial(workers.evaluate, agents, aggregate, config["episodes"], drawn=drawn)
     return workers.LocalWorkers(n_workers, n, evaluate, timeout)
 
@@ -116,7 +117,7 @@ def go_on(config: dict, folder: RunFolder, agents: list, stop: StopSignal) -> in
             log.warning("%s has no time limit; lifetimes end after %d steps", name, MAX_STEPS)
     n_workers = workers.available_cores() if config["threads"] == -1 else config["threads"]
     agent, pairs = agents[0], config["popsize"] // 2
-    shared = config["engine"] == "local" and 4 * pairs * agent.n <= MAX_DRAWN
+    shared = 4 * pairs * agent.n <= MAX_DRAWN
     strategy = EvolutionStrategyHebb(
         agent.first_theta(config["seed"], config["distribution"]),
         **{name: config[name] for name in STRATEGY},
