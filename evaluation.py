@@ -217,7 +217,8 @@ def report(config, agents, episodes, lived, seen: list[str], seconds: float) -> 
             line += "  (seen)" if name in seen else "  (unseen)"
         reason = next((r.failure for r in results if r.failure), None)
         print(line + (f", {failed} of them failed: {reason}" if failed else ""))
-        rows.append({"environment": name, "mean": mean, "std": std, "failed": failed})
+        known = {"mean": mean, "std": std} if fitness.size else {"mean": None, "std": None}
+        rows.append({"environment": name} | known | {"failed": failed})
     tell_seeds(config, seconds)
     results = [
         {
