@@ -51,7 +51,9 @@ def connect(config: dict) -> None:
             )
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             reason = str(error).strip().partition("\n")[0]
-            raise ValueError(f"--ray_address {address or 'of this machine'}: {reason}") from None
+            where = f"--ray_address {address}" if address else "Ray on this machine"
+            hint = "; needs RAY_AUTH_MODE and token of the cluster" if address else ""
+            raise ValueError(f"{where}: {reason}{hint}") from None
 
 
 def _knock(address: str) -> None:
