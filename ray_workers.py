@@ -21,7 +21,7 @@ import numpy as np
 import workers
 from quiet import quiet
 from run_log import RunLog
-from workers import AHEAD_SECONDS, MAX_REASON, STRIKES, LocalWorkers, Result
+from workers import AHEAD_SECONDS, MAX_REASON, STRIKES, LocalWorkers, Result, load_of
 
 LOOK_SECONDS = 1.0  # from one look at who is in the cluster to the next
 OPEN_SECONDS = 0.5  # how long a call may stay open at a node
@@ -89,27 +89,6 @@ class NodeWorkers(LocalWorkers):
             if open_for > OPEN_SECONDS or results and pause and (wanting or open_for > pause):
                 break
         return results, self.records.take()
-
-    def _hand_out(self, waiting: collections.deque, individuals: dict) -> None:
-        """One to each idle worker, and to all some more if they are short; what is long must not
-        lie at a busy worker while another is idle."""
-        load = int(_load(len(waiting), len(self.workers), AHEAD_SECONDS / self.pace))
-        for worker in self.workers:
-            room = load - len(worker.jobs)
-            if not waiting or room < (load + 1) // 2:
-                continue
-            bunch = [waiting.popleft() for _ in range(min(room, len(waiting)))]
-            if not worker.jobs:
-                worker.since = time.monotonic()
-            worker.jobs.extend(bunch)
-            with contextlib.suppress(OSError):  # it died; `_collect` sees that
-                worker.pipe.send([(index, individuals[index]) for index in bunch])
-
-
-def _load(waiting: int, cores: int, ahead: float) -> float:
-    """How many lifetimes to give each core: one, and `ahead` more, but while that is too much for
-    an even share half of those that are waiting at most."""
-    return max(1.0, min(1 + ahead, waiting / (2 * max(cores, 1))))
 
 
 class _Node:
@@ -205,7 +184,7 @@ class RayWorkers:
         """Give each node what its cores need, in proportion, and open a call where none is."""
         ready = [node for node in self.nodes.values() if node.ready]
         pause = max(BUNCH_SECONDS, NODE_SECONDS * len(ready))
-        load = _load(len(waiting), sum(node.cores for node in ready), 2.5 * pause / self.pace)
+        load = load_of(len(waiting), sum(node.cores for node in ready), 2.5 * pause / self.pace)
         for node in sorted(ready, key=lambda node: len(node.held) / node.cores):
             if node.call is not None:
                 continue

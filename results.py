@@ -6,12 +6,12 @@ writes RESULTS.md, and its table into the README. A folder of trained/ is a run 
 results.json, which `evaluate_hebb.py --run FOLDER --json FOLDER/results.json` writes.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
 
 from checkpoints import RunFolder
-from safe_files import read_json
 
 ROOT = Path(__file__).resolve().parent
 TRAINED = ROOT / "trained"
@@ -39,7 +39,7 @@ def interval(scores: np.ndarray, draws: int = 10_000) -> tuple[float, float]:
 def rows(folder: Path) -> list[dict]:
     """A row per environment that a trained agent was evaluated in."""
     run = RunFolder.open(folder)
-    episodes = read_json(folder / "results.json")["episodes"]
+    episodes = json.loads((folder / "results.json").read_text())["episodes"]
     result = []
     for name in dict.fromkeys(episode["environment"] for episode in episodes):
         own = [episode for episode in episodes if episode["environment"] == name]

@@ -133,6 +133,12 @@ def shared_array(*shape: int) -> np.ndarray:
     return np.frombuffer(mmap.mmap(-1, max(4 * size, 1)), np.float32, size).reshape(shape)
 
 
+def load_of(waiting: int, cores: int, ahead: float) -> float:
+    """How many lifetimes to give each core: one, and `ahead` more, but while that is too much for
+    an even share half of those that are waiting at most."""
+    return max(1.0, min(1 + ahead, waiting / (2 * max(cores, 1))))
+
+
 def available_cores() -> int:
     """The cores this process may use: its affinity, within its control group's share."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -223,13 +229,12 @@ class LocalWorkers:
         return results
 
     def _hand_out(self, waiting: collections.deque, individuals: Sequence) -> None:
-        """Give each worker about AHEAD_SECONDS of work, less when little is left to share."""
-        share = len(waiting) // (2 * len(self.workers)) + 1
-        ahead = max(1, min(int(AHEAD_SECONDS / max(self.pace, 1e-6)), share))
+        """One to each idle worker, and to all some more if they are short; what is long must not
+        lie at a busy worker while another is idle."""
+        load = int(load_of(len(waiting), len(self.workers), AHEAD_SECONDS / max(self.pace, 1e-6)))
         for worker in self.workers:
-            # at least one lies ready while another is lived; hand out in bunches
-            room = ahead + 1 - len(worker.jobs)
-            if not waiting or room < (ahead + 1) // 2:
+            room = load - len(worker.jobs)
+            if not waiting or room < (load + 1) // 2:  # hand out in bunches
                 continue
             bunch = [waiting.popleft() for _ in range(min(room, len(waiting)))]
             if not worker.jobs:

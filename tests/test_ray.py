@@ -34,10 +34,13 @@ class Nodes:
 
     def __init__(self):
         os.environ |= TOKEN
+        from ray._private.utils import get_ray_address_file
         from ray.cluster_utils import Cluster  # after the variables, which it reads
 
         self.folder = Path(tempfile.mkdtemp())  # tmp_path is too long for a socket's name
         self.cluster = Cluster()
+        # where `add_node` notes its address, though these nodes have folders of their own
+        Path(get_ray_address_file(None)).parent.mkdir(exist_ok=True)
         self.head = self.join(1, include_dashboard=False)
         self.address = self.cluster.address
         self.join(2), self.join(3)
