@@ -41,7 +41,7 @@ def show(environment: str, figures: dict) -> None:
     """The table of an environment, 80 columns wide."""
     print(f"\n{environment:<45}{'median':>8}{'min':>8}{'max':>8}  limit")
     for name, figure in figures.items():
-        numbers = (f"{figure[key]:>#8.3g}" for key in ("median", "min", "max"))
+        numbers = (f" {figure[key]:>#7.3g}" for key in ("median", "min", "max"))
         print(f"{name:<45}{''.join(numbers)}  {figure['limit']}".rstrip(), flush=True)
 
 
