@@ -6,12 +6,11 @@ is done "after T steps" is done at the end of step T - 1, so that step T is the 
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 import seeds
-from fitness_functions import Agent, Outcome
+from fitness_functions import Agent
 from initial_weights import INITIALISATIONS
 
 LESION = 32  # a purpose of its own beside those of seeds.py: where and to what a lesion damages
@@ -25,20 +24,6 @@ def together(*callables: Callable) -> Callable:
             call(*step)
 
     return on_step
-
-
-class Watched(NamedTuple):
-    """An agent whose lifetimes have an on_step, for `workers.live`."""
-
-    agent: Agent
-    on_step: Callable
-
-    @property
-    def body(self):
-        return self.agent.body
-
-    def live(self, theta: np.ndarray, seed: int) -> Outcome:
-        return self.agent.live(theta, seed, self.on_step)
 
 
 def initial_weights(agent: Agent, theta: np.ndarray, seed: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 import workers
-from experiments import Freeze, Lesion, Watched, together
+from experiments import Freeze, Lesion, together
 from fitness_functions import Agent
 
 RECOVERED = 0.9  # of the intact lifetime's reward
@@ -110,7 +110,7 @@ def live_trial(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Trial:
         rewards: list[float] = []
         note = functools.partial(_note, rewards)
         on_step = together(*plan.on_step(condition, agent, seed), note)
-        fitness, steps, failure = workers.live(Watched(agent, on_step), theta, seed)
+        fitness, steps, failure = workers.live(agent, theta, seed, on_step)
         if failure:
             return Trial(steps, f"{condition}: {failure}", time.perf_counter() - begun)
         before, after = np.split(np.array(rewards), [plan.after])

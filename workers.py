@@ -83,10 +83,12 @@ def agents_for(config: dict, names: list[str] | None = None) -> list[Agent]:
     return agents
 
 
-def live(agent: Agent, parameters: np.ndarray, seed: int) -> Outcome:
+def live(
+    agent: Agent, parameters: np.ndarray, seed: int, on_step: Callable | None = None
+) -> Outcome:
     """A lifetime in which an environment may raise anything: it then counts as failed."""
     try:
-        return agent.live(parameters, seed)
+        return agent.live(parameters, seed, on_step)
     except Exception as error:
         log.warning("%s with seed %d: %r", agent.body.environment, seed, error, exc_info=True)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
