@@ -48,7 +48,7 @@ def show(environment: str, figures: dict) -> None:
 def benchmark(config: dict) -> dict:
     """Environment -> figure -> summary; prints each table when it is complete."""
     from benchmark_parts import LIMITS, RATIOS, Episode, Generations, subject_of
-    from workers import available_cores
+    from provenance import available_cores
 
     n = available_cores() if config["threads"] == -1 else config["threads"]
     print(f"population {config['popsize']}, {n} workers, {config['rounds']} rounds")

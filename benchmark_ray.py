@@ -19,6 +19,7 @@ import startup  # noqa: F401 (first: threads and signals)
 import workers
 from evolution_strategy_hebb import EvolutionStrategyHebb
 from options import TRAINING, complete
+from provenance import available_cores
 from ray_workers import OPEN_SECONDS, RayWorkers, _Node
 from workers import Result
 
@@ -182,7 +183,7 @@ def broadcast(n: int) -> None:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
-    cores = workers.available_cores()
+    cores = available_cores()
     for name in TASKS:  # in processes of their own: Bullet and Ray share no threads
         process = multiprocessing.get_context("fork").Process(target=predict, args=(name, cores))
         process.start()

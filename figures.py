@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import lifetime_figures
+import results
 from checkpoints import RunFolder
 from films import check_file, library
 from fitness_functions import Agent
@@ -161,6 +162,35 @@ def coefficients(plt, config: dict):
     return figure
 
 
+def scores(plt, config: dict):
+    """The fitness of every episode of every run's results.json, by environment; thick: the mean
+    and the bootstrap's 95 % interval of it."""
+    runs = [RunFolder.open(path) for path in config["run"]]
+    each = [results.scores(run.path) for run in runs]
+    names = list(dict.fromkeys(name for one in each for name in one))
+    labels = {run.path: label for label, group in settings(runs).items() for run in group}
+    figure, axes = plt.subplots(figsize=(max(4.5, 1.2 + 1.9 * len(names)), 3.8))
+    rng = np.random.default_rng(0)
+    for k, (run, own, line) in enumerate(zip(runs, each, lines(), strict=False)):
+        x = np.arange(len(names)) + 0.7 * ((k + 0.5) / len(runs) - 0.5)
+        for position, name in zip(x, names, strict=True):
+            if name not in own:
+                continue
+            spread = position + rng.uniform(-0.15, 0.15, own[name].size) / len(runs)
+            axes.plot(spread, own[name], ".", markersize=3, alpha=0.35, color=line["color"])
+            (low, high), mean = results.interval(own[name]), own[name].mean()
+            ends = [[mean - low], [high - mean]]
+            look = {"color": "black", "markerfacecolor": line["color"], "capsize": 4}
+            axes.errorbar([position], [mean], ends, fmt="o", **look)
+        axes.plot([], [], "o", color=line["color"], label=labels[run.path])
+    seen = {name for run in runs for name in run.arguments["environment"]}
+    ticks = [name if name in seen else f"{name}\n(unseen)" for name in names]
+    axes.set_xticks(np.arange(len(names)), ticks)
+    axes.set_ylabel("fitness (mean, its 95 % interval, episodes)")
+    axes.legend(loc="best")
+    return figure
+
+
 def by_layer(agent: Agent, vector: np.ndarray) -> list[np.ndarray]:
     """The coefficients (n, K) of every layer; of a static network its dense weights, (n, 1)."""
     values, evolved, _ = agent.split(np.pad(vector, (0, agent.n + agent.n_observed - vector.size)))
@@ -174,5 +204,7 @@ DRAWN = {
     "fitness": fitness,
     "lifetime": lifetime_figures.lifetime,
     "weights": lifetime_figures.weights,
+    "recovery": lifetime_figures.recovery,
     "coefficients": coefficients,
+    "scores": scores,
 }

@@ -1,5 +1,5 @@
-"""The figures of plot_hebb.py that live: one lifetime from inside, and the ways of the weights
-through several."""
+"""The figures of plot_hebb.py that live: one lifetime from inside, the ways of the weights through
+several, and what rewards become after damage."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from checkpoints import RunFolder
 from evaluation import read_agent
 from experiments import Recorder, initial_weights, together
 from fitness_functions import Agent
-from trials import plan
+from trials import lived, plan
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")
@@ -170,4 +170,42 @@ def weights(plt, config: dict):
     space.plot([], [], "s", color="grey", markeredgecolor="black", label="end")
     figure.legend(loc="outside lower center", ncols=7)
     figure.suptitle(f"{agent.body.environment}: all {agent.policy.n_plastic} weights")
+    return figure
+
+
+def recovery(plt, config: dict):
+    """Reward per step of the same lifetimes under every condition: mean and quartiles over the
+    episodes, each smoothed; a lifetime that is over earns nothing while the intact one goes on."""
+    agent, theta = agent_of(config)
+    planned = plan(config, agent)
+    if not planned.after:
+        raise ValueError("recovery from what? give --lesion STEP, --freeze STEP or both")
+    curves: dict[str, list] = {condition: [] for condition in planned.conditions}
+    for seed in range(config["seed"], config["seed"] + config["episodes"]):
+        conditions, outcomes, rewards = zip(*lived(planned, agent, theta, seed), strict=True)
+        for outcome in outcomes:
+            if outcome.failure:
+                raise ValueError(f"the lifetime with seed {seed} failed: {outcome.failure}")
+        n = rewards[0].size  # of the intact lifetime
+        known = np.minimum(np.arange(1, n + 1), WINDOW)  # steps that the mean before each spans
+        for condition, each in zip(conditions, rewards, strict=True):
+            each = np.pad(each, (0, max(0, n - each.size)))[:n]
+            curves[condition].append(np.convolve(each, np.ones(WINDOW))[:n] / known)
+    longest = max(curve.size for curve in curves["intact"])
+    if longest <= planned.after:
+        raise ValueError(f"the longest intact lifetime has {longest} steps, not {planned.after}")
+    figure, axes = plt.subplots(figsize=(6.4, 3.6))
+    for (condition, each), line in zip(curves.items(), lines(), strict=False):
+        padded = np.full((len(each), longest), np.nan)
+        for row, curve in zip(padded, each, strict=True):
+            row[: curve.size] = curve
+        steps = np.arange(1, longest + 1)
+        low, high = np.nanpercentile(padded, [25, 75], axis=0)
+        axes.fill_between(steps, low, high, color=line["color"], alpha=0.15, linewidth=0)
+        axes.plot(steps, np.nanmean(padded, axis=0), label=condition, linewidth=1.4, **line)
+    axes.axvline(planned.after, color="black", linewidth=0.8, linestyle="--")
+    of = f"mean and quartiles of {config['episodes']} lifetimes, over the last {WINDOW} steps"
+    axes.set(xlabel="step", ylabel="reward per step")
+    axes.set_title(f"{agent.body.environment}: {planned}\n{of}", loc="left")
+    axes.legend(loc="best")
     return figure

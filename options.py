@@ -371,14 +371,20 @@ LIVED = (  # which lifetimes a figure shows
     Option("seed", 0, "of the first lifetime; the next ones count on", int, check=NOT_NEGATIVE),
     MAX_STEPS,
 )
+EPISODES = Option("episodes", 5, "lifetimes to show", int, check=AT_LEAST_1)
 FIGURES = {  # of plot_hebb.py -> what it shows, and its options
     "fitness": ("fitness over generations, settings side by side", (OUT,)),
     "lifetime": ("reward, activations, weights and their changes", (OUT, *LIVED, *LESIONS)),
     "weights": (
         "weights of several lifetimes on their principal components",
-        (OUT, *LIVED, Option("episodes", 5, "lifetimes to show", int, check=AT_LEAST_1), *LESIONS),
+        (OUT, *LIVED, EPISODES, *LESIONS),
+    ),
+    "recovery": (
+        "rewards of the same lifetimes intact, lesioned, frozen and both",
+        (OUT, *LIVED, EPISODES, *LESIONS),
     ),
     "coefficients": ("coefficients before and after evolution", (OUT, WHICH)),
+    "scores": ("each run's results.json, by environment, side by side", (OUT,)),
 }
 
 

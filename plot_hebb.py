@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     figures = parser.add_subparsers(dest="figure", required=True, metavar="FIGURE")
     for name, (meaning, options) in FIGURES.items():
         figure = figures.add_parser(name, help=meaning, description=meaning, allow_abbrev=False)
-        several = {"nargs": "+"} if name == "fitness" else {}
+        several = {"nargs": "+"} if name in ("fitness", "scores") else {}
         figure.add_argument("run", metavar="RUN", help="run folder", **several)
         add_options(figure, options)
     given = vars(parser.parse_args(arguments))

@@ -1,5 +1,6 @@
-"""What it takes to repeat a run, besides its arguments: command, versions, commit."""
+"""What it takes to repeat a run, besides its arguments: command, versions, commit, machine."""
 
+import os
 import platform
 import shlex
 import subprocess
@@ -17,9 +18,21 @@ def provenance() -> dict:
         "command": shlex.join(sys.argv),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
+        "cores": available_cores(),
         "git_commit": git_commit(),
         "packages": dict(sorted(installed.items())),
     }
+
+
+def available_cores() -> int:
+    """The cores this process may use: its affinity, within its control group's share."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return cores
 
 
 def git_commit() -> str | None:

@@ -12,9 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from checkpoints import RunFolder
+from safe_files import read_with
 
 ROOT = Path(__file__).resolve().parent
 TRAINED = ROOT / "trained"
+SHOWN = (1, 10, 20, 40, 80)  # generations in the table of what was tried
+CORES = 2  # of the machine of the runs that were begun before config.json said it
+MAX_RESULTS = 1 << 24  # bytes of a results.json
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 # what the paper reports: mean and standard deviation over 100 episodes, where it gives them
 PAPER = {
@@ -36,15 +40,34 @@ def interval(scores: np.ndarray, draws: int = 10_000) -> tuple[float, float]:
     return tuple(np.quantile(means, (0.025, 0.975)))
 
 
+def episodes(folder: Path) -> dict[str, list[dict]]:
+    """The episodes of a folder's results.json, by environment; FileError where it has none."""
+
+    def decode(file) -> dict:
+        by_name: dict[str, list[dict]] = {}
+        for episode in json.load(file)["episodes"]:
+            by_name.setdefault(episode["environment"], []).append(episode)
+            float(episode["fitness"] or 0), int(episode["seed"])  # what else could be in there?
+        return by_name
+
+    path = folder / "results.json"
+    return read_with(decode, path, "file of evaluate_hebb.py --run RUN --json", MAX_RESULTS)
+
+
+def scores(folder: Path) -> dict[str, np.ndarray]:
+    """The fitness of every episode that did not fail, by environment."""
+    return {
+        name: np.array([one["fitness"] for one in own if one["fitness"] is not None])
+        for name, own in episodes(folder).items()
+    }
+
+
 def rows(folder: Path) -> list[dict]:
     """A row per environment that a trained agent was evaluated in."""
-    run = RunFolder.open(folder)
-    episodes = json.loads((folder / "results.json").read_text())["episodes"]
+    run, fitness = RunFolder.open(folder), scores(folder)
     result = []
-    for name in dict.fromkeys(episode["environment"] for episode in episodes):
-        own = [episode for episode in episodes if episode["environment"] == name]
-        scores = np.array([episode["fitness"] for episode in own])
-        low, high = interval(scores)
+    for name, own in episodes(folder).items():
+        low, high = interval(fitness[name])
         arguments = run.arguments
         unseen = "" if name in arguments["environment"] else " (unseen)"
         seeds = [episode["seed"] for episode in own]
@@ -53,12 +76,13 @@ def rows(folder: Path) -> list[dict]:
                 "task": name + unseen,
                 "rule": arguments["hebb_rule"],
                 "paper": PAPER.get((name, arguments["hebb_rule"]), ""),
-                "ours": f"{scores.mean():.1f} ± {scores.std():.1f}",
+                "ours": f"{fitness[name].mean():.1f} ± {fitness[name].std():.1f}",
                 "95 % of the mean": f"{low:.1f} to {high:.1f}",
                 "seeds": f"{min(seeds)} to {max(seeds)}",
                 "generations": str(run.rows[-1]["generation"]),
                 "population": str(arguments["popsize"]),
                 "hours": f"{run.rows[-1]['elapsed'] / 3600:.1f}",
+                "hardware": f"{run.config.get('cores', CORES)} cores, {run.config['platform']}",
             }
         )
     return result
@@ -83,8 +107,9 @@ def command(folder: Path) -> str:
     return " ".join(words)
 
 
-def markdown(folders: list[Path]) -> tuple[str, str]:
+def markdown() -> tuple[str, str]:
     """The results in full, and the table for the README."""
+    folders = sorted(path.parent for path in TRAINED.glob("*/results.json"))
     all_rows = [row for folder in folders for row in rows(folder)]
     full = [
         "# Results",
@@ -114,7 +139,36 @@ def markdown(folders: list[Path]) -> tuple[str, str]:
         notes = folder / "NOTES.md"
         if notes.exists():
             full += [notes.read_text().strip(), ""]
+    runs = sorted(path.parent for path in TRAINED.glob("**/fitness.csv"))
+    full += [
+        "## What was tried",
+        "",
+        (TRAINED / "TRIED.md").read_text().strip(),
+        "",
+        *tried(runs),
+        "",
+    ]
     return "\n".join(full), table(all_rows, ("task", "rule", "paper", "ours", "95 % of the mean"))
+
+
+def tried(folders: list[Path]) -> list[str]:
+    """A row per run, agents and others: the mean fitness that each setting gave.
+
+    A folder needs config.json and fitness.csv alone.
+    """
+    runs = [RunFolder.open(folder) for folder in folders]
+    columns = ("settings", *(f"generation {number}" for number in SHOWN), "last", "hours")
+    found = []
+    for run in runs:
+        mean = {row["generation"]: f"{row['mean']:.1f}" for row in run.rows}
+        last = run.rows[-1]
+        found.append(
+            {f"generation {number}": mean.get(number, "") for number in SHOWN}
+            | {"settings": f"`{command(run.path).removeprefix('python train_hebb.py ')}`"}
+            | {"last": f"{last['mean']:.1f} ({last['generation']})"}
+            | {"hours": f"{last['elapsed'] / 3600:.1f}"}
+        )
+    return table(found, columns).splitlines()
 
 
 def with_results(readme: str, short: str) -> str:
@@ -123,7 +177,7 @@ def with_results(readme: str, short: str) -> str:
 
 
 if __name__ == "__main__":
-    full, short = markdown(sorted(path.parent for path in TRAINED.glob("*/results.json")))
+    full, short = markdown()
     (ROOT / "RESULTS.md").write_text(full)
     readme = ROOT / "README.md"
     readme.write_text(with_results(readme.read_text(), short))

@@ -17,6 +17,7 @@ from environments import MAX_STEPS, has_time_limit
 from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, run
 from observations import Statistics
 from options import TRAINING, complete, resumed
+from provenance import available_cores
 from run_log import keep_log
 from screen import Board, Screen
 from startup import answer_signals
@@ -98,7 +99,7 @@ def crew_for(config: dict, agents: list, n_workers: int, drawn: np.ndarray | Non
 
         limit = None if config["threads"] == -1 else n_workers
         make_evaluate = partial(evaluator, config, aggregate)
-        return RayWorkers(limit, n, make_evaluate, timeout, drawn, workers.available_cores())
+        return RayWorkers(limit, n, make_evaluate, timeout, drawn, available_cores())
     evaluate = partial(workers.evaluate, agents, aggregate, config["episodes"], drawn=drawn)
     return workers.LocalWorkers(n_workers, n, evaluate, timeout)
 
@@ -115,7 +116,7 @@ def go_on(config: dict, folder: RunFolder, agents: list, stop: StopSignal) -> in
     for name in config["environment"]:
         if not (config["max_steps"] or has_time_limit(name)):
             log.warning("%s has no time limit; lifetimes end after %d steps", name, MAX_STEPS)
-    n_workers = workers.available_cores() if config["threads"] == -1 else config["threads"]
+    n_workers = available_cores() if config["threads"] == -1 else config["threads"]
     agent, pairs = agents[0], config["popsize"] // 2
     shared = 4 * pairs * agent.n <= MAX_DRAWN
     strategy = EvolutionStrategyHebb(

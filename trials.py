@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -102,18 +102,24 @@ class Trial(NamedTuple):
     parts: tuple[Part, ...] = ()
 
 
-def live_trial(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Trial:
-    """The same episode under every condition of a plan; a failed lifetime fails it."""
-    begun = time.perf_counter()
-    parts, window = [], plan.window
+def lived(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Iterator[tuple]:
+    """The same episode under every condition of a plan, one after the other: condition, outcome
+    and the rewards of its steps."""
     for condition in plan.conditions:
         rewards: list[float] = []
         note = functools.partial(_note, rewards)
         on_step = together(*plan.on_step(condition, agent, seed), note)
-        fitness, steps, failure = workers.live(agent, theta, seed, on_step)
+        yield condition, workers.live(agent, theta, seed, on_step), np.array(rewards)
+
+
+def live_trial(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Trial:
+    """One episode of an experiment; a failed lifetime fails it."""
+    begun = time.perf_counter()
+    parts, window = [], plan.window
+    for condition, (fitness, steps, failure), rewards in lived(plan, agent, theta, seed):
         if failure:
             return Trial(steps, f"{condition}: {failure}", time.perf_counter() - begun)
-        before, after = np.split(np.array(rewards), [plan.after])
+        before, after = np.split(rewards, [plan.after])
         if condition == "intact":
             n, window = after.size, min(window, after.size)
             level = after.mean() if n else math.nan

@@ -141,17 +141,6 @@ def load_of(waiting: int, cores: int, ahead: float) -> float:
     return max(1.0, min(1 + ahead, waiting / (2 * max(cores, 1))))
 
 
-def available_cores() -> int:
-    """The cores this process may use: its affinity, within its control group's share."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-        return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return cores
-
-
 class _Worker:
     """A process, the master's end of its pipe, and the jobs it holds (the first is being lived)."""
 

@@ -1,5 +1,6 @@
 """Every figure is drawn from a real short run without a display, opened again, and not blank."""
 
+import json
 import re
 import shutil
 
@@ -10,16 +11,21 @@ from PIL import Image
 from test_optional_packages import without  # noqa: F401 (a fixture)
 
 import figures
+import lifetime_figures
 from checkpoints import RunFolder
 from lifetime_figures import components
 from options import FIGURES, complete
+from trials import CONDITIONS, lived, plan
 
 SIZES = {  # pixels at 150 per inch
     "fitness": (960, 600),
     "lifetime": (1350, 1140),
     "weights": (1350, 690),
+    "recovery": (960, 540),
     "coefficients": (1455, 795),
+    "scores": (675, 570),
 }
+MORE = {"recovery": {"lesion": 5}}  # options without which there is nothing to draw
 
 
 @pytest.fixture
@@ -37,14 +43,25 @@ def another_run(tmp_path_factory):
     return run_folder(folder)
 
 
+@pytest.fixture(scope="module")
+def evaluated(short_run, tmp_path_factory):
+    """`short_run` with the scores of 20 episodes."""
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    shutil.copytree(short_run, folder)
+    line = ["--run", folder, "--episodes", 20, "--json", folder / "results.json"]
+    assert command("evaluate_hebb.py", *line).returncode == 0
+    return folder
+
+
 def draw(figure: str, out, **given) -> None:
     figures.draw(complete(FIGURES[figure][1], given | {"figure": figure, "out": str(out)}))
 
 
 @pytest.mark.parametrize("figure", FIGURES)
-def test_a_figure_is_drawn_by_its_command(figure, short_run, no_display, tmp_path):
+def test_a_figure_is_drawn_by_its_command(figure, evaluated, no_display, tmp_path):
     path = tmp_path / "figure.png"
-    result = command("plot_hebb.py", figure, short_run, "--out", path)
+    more = [word for name, value in MORE.get(figure, {}).items() for word in (f"--{name}", value)]
+    result = command("plot_hebb.py", figure, evaluated, *more, "--out", path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == str(path) and result.stderr == ""
     picture = Image.open(path).convert("RGB")
@@ -61,9 +78,10 @@ def test_a_figure_is_drawn_by_its_command(figure, short_run, no_display, tmp_pat
 
 @pytest.mark.parametrize("figure", FIGURES)
 def test_vector_files_hold_the_words_of_the_figure_and_are_the_same_each_time(
-    figure, short_run, tmp_path
+    figure, evaluated, tmp_path
 ):
-    given = {"run": [str(short_run)] if figure == "fitness" else str(short_run)}
+    several = figure in ("fitness", "scores")
+    given = {"run": [str(evaluated)] if several else str(evaluated)} | MORE.get(figure, {})
     for suffix in ("svg", "pdf") if figure == "lifetime" else ("svg",):
         paths = [tmp_path / f"{k}.{suffix}" for k in range(2)]
         for path in paths:
@@ -72,7 +90,9 @@ def test_vector_files_hold_the_words_of_the_figure_and_are_the_same_each_time(
         assert first == second
         head = first[:1000].decode(errors="replace")
         assert ("<svg" if suffix == "svg" else "%PDF-") in head
-    words = {"fitness": "generation", "coefficients": "before evolution"}.get(figure, "step")
+    words = {
+        "fitness": "generation", "coefficients": "before evolution", "scores": "CartPole-v1"
+    }.get(figure, "step")  # fmt: skip
     svg = (tmp_path / "0.svg").read_text()
     assert f"<!-- {words} -->" in svg
     inches = [float(x) / 72 for x in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()]
@@ -102,6 +122,40 @@ def test_a_lesion_shows_in_the_figures_of_lifetimes(short_run, tmp_path):
         draw(figure, tmp_path / "x.svg", run=str(short_run), lesion=4, freeze=6)
         svg = (tmp_path / "x.svg").read_text()
         assert "<!-- lesioned after 4, frozen after 6 steps -->" in svg
+
+
+def test_a_lifetime_that_is_over_earns_nothing_while_the_intact_one_goes_on(short_run):
+    import matplotlib.pyplot as plt
+
+    given = {"run": str(short_run), "lesion": 5, "lesion_fraction": 1.0, "episodes": 1}
+    config = complete(FIGURES["recovery"][1], given)
+    agent, theta = lifetime_figures.agent_of(config)
+    planned = plan(config, agent)
+    for seed in range(100):
+        intact, *_, short = (outcome.steps for _, outcome, _ in lived(planned, agent, theta, seed))
+        if short < intact - 4:
+            break
+    figure = lifetime_figures.recovery(plt, config | {"seed": seed})
+    curves = {line.get_label(): line.get_ydata() for line in figure.axes[0].get_lines()}
+    plt.close(figure)
+    assert {*CONDITIONS} < {*curves} and {curves[name].size for name in CONDITIONS} == {intact}
+    np.testing.assert_allclose(curves["intact"], 1)  # a pole that stands earns 1 per step
+    window = min(lifetime_figures.WINDOW, intact)
+    last = max(0, window - (intact - short)) / window
+    assert curves["lesioned and frozen"][-1] == pytest.approx(last)
+    assert last < 1
+
+
+def test_scores_of_several_runs_stand_side_by_side(evaluated, another_run, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(another_run, other)
+    config = json.loads((other / "config.json").read_text())
+    config["arguments"]["hebb_rule"] = "AD"
+    (other / "config.json").write_text(json.dumps(config))
+    shutil.copy(evaluated / "results.json", other)
+    draw("scores", tmp_path / "x.svg", run=[str(evaluated), str(other)])
+    svg = (tmp_path / "x.svg").read_text()
+    assert "<!-- hebb_rule ABCD_lr -->" in svg and "<!-- hebb_rule AD -->" in svg
 
 
 def test_principal_components_are_those_of_the_singular_value_decomposition():
@@ -146,6 +200,10 @@ def test_static_networks_and_other_rules_have_figures_too(tmp_path):
         (["lifetime", "RUN", "--environment", "Pendulum-v1"], ["Pendulum-v1"]),
         (["weights", "RUN", "--episodes", "0"], ["0"]),
         (["lifetime", "RUN", "--lesion", "3", "--lesion_layers", "9"], ["9", "1 to 3"]),
+        (["recovery", "RUN"], ["--lesion", "--freeze"]),
+        (["recovery", "RUN", "--lesion", "499"], ["499", "longest"]),
+        (["scores", "RUN"], ["results.json", "does not exist"]),
+        (["scores", "nowhere"], ["nowhere"]),
     ],
     ids=lambda value: " ".join(value),
 )

@@ -12,7 +12,7 @@ FOLDERS = sorted(path.parent for path in results.TRAINED.glob("*/results.json"))
 
 
 def test_results_md_and_the_readme_s_table_are_written_from_the_trained_agents():
-    full, short = results.markdown(FOLDERS)
+    full, short = results.markdown()
     again = "run: python results.py"
     assert (ROOT / "RESULTS.md").read_text() == full, again
     readme = (ROOT / "README.md").read_text()
