@@ -13,7 +13,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import startup  # noqa: F401 (first: threads and signals)
-from options import BENCHMARK, complete, fail, parser
+from command_line import complete, fail, parser
+from options import BENCHMARK
 
 
 def summary(values: list[float], limit: str) -> dict:

@@ -24,10 +24,11 @@ import policies
 import seeds
 import workers
 from checkpoints import RunFolder
+from command_line import complete
 from evolution_strategy_hebb import EvolutionStrategyHebb
 from fitness_functions import Agent, describe
 from hebbian_weights_update import NORMALISATIONS
-from options import TRAINING, complete
+from options import TRAINING
 from quiet import quiet
 from tasks import Interface
 

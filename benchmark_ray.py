@@ -17,8 +17,9 @@ import numpy as np
 import ray_cluster
 import startup  # noqa: F401 (first: threads and signals)
 import workers
+from command_line import complete
 from evolution_strategy_hebb import EvolutionStrategyHebb
-from options import TRAINING, complete
+from options import TRAINING
 from provenance import available_cores
 from ray_workers import OPEN_SECONDS, RayWorkers, _Node
 from workers import Result

@@ -6,7 +6,8 @@ python evaluate_hebb.py --run heb_coeffs/RUN_ID
 import sys
 
 import startup  # noqa: F401 (first: threads and signals)
-from options import EVALUATION, complete, fail, parser
+from command_line import complete, fail, parser
+from options import EVALUATION
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,10 +12,11 @@ import numpy as np
 import environments
 import workers
 from checkpoints import RunFolder, load_agent, load_dat
+from command_line import complete
 from experiments import together
 from films import SUFFIXES, Film, check_file, frames_per_second, library
 from fitness_functions import Agent
-from options import HEBB_RULE, INIT_WEIGHTS, TRAINING, complete
+from options import HEBB_RULE, INIT_WEIGHTS, TRAINING
 from provenance import available_cores
 from safe_files import write_file
 from trials import Plan, Trial, compare, live_trial, plan, table, told

@@ -6,7 +6,8 @@ python plot_hebb.py fitness heb_coeffs/RUN_ID
 import sys
 
 import startup  # noqa: F401 (first: threads and signals)
-from options import FIGURES, Parser, add_options, complete, fail
+from command_line import Parser, add_options, complete, fail
+from options import FIGURES
 
 
 def main(arguments: list[str] | None = None) -> int:

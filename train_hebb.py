@@ -6,7 +6,8 @@ python train_hebb.py --environment CartPole-v1 --generations 20
 import sys
 
 import startup  # noqa: F401 (first: threads and signals)
-from options import TRAINING, complete, fail, parser
+from command_line import complete, fail, parser
+from options import TRAINING
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,10 +13,11 @@ import numpy as np
 
 import workers
 from checkpoints import RunFolder
+from command_line import complete, resumed
 from environments import MAX_STEPS, has_time_limit
 from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, run
 from observations import Statistics
-from options import TRAINING, complete, resumed
+from options import TRAINING
 from provenance import available_cores
 from run_log import keep_log
 from screen import Board, Screen

@@ -10,11 +10,12 @@ import pytest
 from conftest import command, run_folder
 
 import environments
+from command_line import complete
 from evaluation import read_agent
 from experiments import Freeze, Lesion, Recorder, initial_weights, together
 from films import CAPTION, Film, heat_map
 from fitness_functions import Agent, describe
-from options import EVALUATION, complete
+from options import EVALUATION
 from trials import time_to_recover
 
 SHAPES = [(5, 4), (3, 5), (2, 3)]

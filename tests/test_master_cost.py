@@ -12,7 +12,8 @@ import json, resource, sys, time
 import numpy as np
 from checkpoints import RunFolder
 from evolution_strategy_hebb import EvolutionStrategyHebb
-from options import TRAINING, complete
+from command_line import complete
+from options import TRAINING
 
 n, split = 458_002, 456_640  # coefficients of 91,328 synapses, and 1,362 conv weights
 rng = np.random.default_rng(0)

@@ -13,8 +13,9 @@ from test_optional_packages import without  # noqa: F401 (a fixture)
 import figures
 import lifetime_figures
 from checkpoints import RunFolder
+from command_line import complete
 from lifetime_figures import components
-from options import FIGURES, complete
+from options import FIGURES
 from trials import CONDITIONS, lived, plan
 
 SIZES = {  # pixels at 150 per inch
