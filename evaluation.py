@@ -11,7 +11,7 @@ import numpy as np
 
 import environments
 import workers
-from checkpoints import RunFolder, load_agent, load_dat
+from checkpoints import RunFolder, load_agent, load_theta
 from command_line import complete
 from experiments import together
 from films import SUFFIXES, Film, check_file, frames_per_second, library
@@ -73,22 +73,7 @@ def read_agent(config: dict) -> tuple[list[Agent], np.ndarray, list[str]]:
     if config["max_steps"]:
         living["max_steps"] = config["max_steps"]
     agents = workers.agents_for(living, names)
-    return agents, agents[0].join(*load_blocks(agents[0], paths)), seen
-
-
-def load_blocks(agent: Agent, paths: dict | list) -> list[np.ndarray]:
-    """The blocks of θ from their files (by label, or in order), checked against this agent's."""
-    expected = agent.blocks(np.empty(agent.n + agent.n_observed, np.float32))
-    if isinstance(paths, dict):
-        paths = [paths[label] for label in expected if label in paths]
-    if len(paths) != len(expected):
-        labels = " and ".join(expected)
-        missing = "--path_coev" if len(paths) < len(expected) else "no --path_coev"
-        raise ValueError(f"{agent.body.environment} takes a file of {labels}: give {missing}")
-    return [
-        load_dat(path, block.size, f"the {label} of {agent.rule} on {agent.body.environment}")
-        for path, (label, block) in zip(paths, expected.items(), strict=True)
-    ]
+    return agents, load_theta(agents[0], paths), seen
 
 
 def try_episode(planned: Plan, agents: list[Agent], theta: np.ndarray, episode: Episode) -> Trial:

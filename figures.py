@@ -12,12 +12,14 @@ import numpy as np
 import lifetime_figures
 import results
 from checkpoints import RunFolder
+from command_line import complete
 from films import check_file, library
 from fitness_functions import Agent
 from hebbian_weights_update import RULES
 from lifetime_figures import COLOURS, agent_of, layer_names, lines
 from options import TRAINING
 from safe_files import write_file
+from training import first_theta
 
 SUFFIXES = (".png", ".svg", ".pdf")
 NOT_A_SETTING = {"seed", "folder", "print_every", "generations", "eval_every", "eval_episodes"}
@@ -126,10 +128,10 @@ def coefficients(plt, config: dict):
     """The distribution of each coefficient in each layer, before evolution and after."""
     run = RunFolder.open(config["run"])
     agent, theta = agent_of(config)
-    seed, distribution = run.arguments.get("seed"), run.arguments.get("distribution", "normal")
-    if seed is None:
+    arguments = complete(TRAINING, run.arguments)
+    if arguments["seed"] is None:
         raise ValueError(f"{run.path} does not say its seed: what evolved is not known")
-    first = agent.first_theta(seed, distribution)
+    first = first_theta(arguments, agent)
     names = RULES[agent.rule] or ("w",)
     before, after = (by_layer(agent, vector) for vector in (first, theta))
     size = (1.2 + 1.7 * len(names), 0.8 + 1.5 * len(before))

@@ -272,6 +272,7 @@ TRAINING = (
         "of the cluster, HOST:PORT or auto; without one a Ray of this machine's own is started",
         resumable=True,
     ),
+    Option("start_from", None, "run folder whose best agent is the first θ, in place of chance"),
     Option("resume", None, "run folder to go on with; needs no other option", resumable=True),
     Option("quiet", False, "print errors only", bool, resumable=True),
 )

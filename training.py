@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 import workers
-from checkpoints import RunFolder
+from checkpoints import RunFolder, load_agent, load_theta
 from command_line import complete, resumed
 from environments import MAX_STEPS, has_time_limit
 from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, run
+from fitness_functions import Agent
 from observations import Statistics
 from options import TRAINING
 from provenance import available_cores
@@ -58,7 +59,8 @@ def train(given: dict) -> int:
             reach(config)
             stop = StopSignal()
             folder.change_arguments(generations=config["generations"])
-            return go_on(config, folder, agents, stop)
+            theta = first_theta(config, agents[0]) if folder.state is None else None
+            return go_on(config, folder, agents, theta, stop)
     config = complete(TRAINING, given)
     check_static(config)
     screen = Screen(config["quiet"])
@@ -66,11 +68,22 @@ def train(given: dict) -> int:
         config["seed"] = secrets.randbelow(2**31)
         screen.say(f"seed {config['seed']}")
     agents = workers.agents_for(config)  # before a folder is made: the environment may be unknown
+    theta = first_theta(config, agents[0])
     reach(config)
     stop = StopSignal()  # until here, while there is nothing to save, a signal ends all at once
     with RunFolder.create(config["folder"], config) as folder:
         screen.say(f"run folder {folder.path}")
-        return go_on(config, folder, agents, stop)
+        return go_on(config, folder, agents, theta, stop)
+
+
+def first_theta(config: dict, agent: Agent) -> np.ndarray:
+    """(n,): that of the agent it starts from, or drawn; ValueError for another network's."""
+    if not config["start_from"]:
+        return agent.first_theta(config["seed"], config["distribution"])
+    if agent.n_observed or agent.assignment is not None:
+        name = "normalize_observations" if agent.n_observed else "shared_rules"
+        raise ValueError(f"--start_from and --{name} do not go together: .dat files do not tell it")
+    return load_theta(agent, load_agent(config["start_from"]))
 
 
 def check_static(config: dict) -> None:
@@ -111,8 +124,8 @@ def command_line(script: str, *words) -> str:
     return shlex.join(map(str, (python, Path(sys.argv[0]).with_name(script), *words)))
 
 
-def go_on(config: dict, folder: RunFolder, agents: list, stop: StopSignal) -> int:
-    """Evolve from the state of the folder, or from the start, to the last generation."""
+def go_on(config: dict, folder: RunFolder, agents: list, theta: np.ndarray | None, stop) -> int:
+    """Evolve from the state of the folder, or from θ, to the last generation."""
     keep_log(folder.path / "log.txt")
     for name in config["environment"]:
         if not (config["max_steps"] or has_time_limit(name)):
@@ -121,7 +134,7 @@ def go_on(config: dict, folder: RunFolder, agents: list, stop: StopSignal) -> in
     agent, pairs = agents[0], config["popsize"] // 2
     shared = 4 * pairs * agent.n <= MAX_DRAWN
     strategy = EvolutionStrategyHebb(
-        agent.first_theta(config["seed"], config["distribution"]),
+        np.empty(agent.n) if theta is None else theta,
         **{name: config[name] for name in STRATEGY},
         threads=n_workers,
         drawn=workers.shared_array(pairs, agent.n) if shared else None,

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from conftest import SHORT, command, outcome, run_folder
 
@@ -123,3 +124,33 @@ def test_flags_that_say_what_the_run_has_are_accepted(short_run, tmp_path):
     shutil.copytree(short_run, copy)
     resume(copy, *SHORT, "--lr", "0.20", "--optimizer", "sgd", "--lifetime_timeout", 100)
     assert outcome(copy) == outcome(short_run)
+
+
+def test_a_run_starts_from_the_best_agent_of_another(short_run, tmp_path):
+    given = shutil.copytree(short_run, tmp_path / "given")
+    still = ["--lr", 1e-9, "--start_from", given, "--folder", tmp_path / "runs"]
+    run = train(tmp_path / "runs", *SHORT, "--generations", 1, *still)
+    (best,), (own,) = (checkpoints.load_agent(path).values() for path in (given, run))
+    np.testing.assert_allclose(checkpoints.load_dat(own), checkpoints.load_dat(best), atol=1e-5)
+    shutil.rmtree(given)  # from its first generation on, a run needs no other
+    assert len(checkpoints.RunFolder.open(resume(run, "--generations", 2)).rows) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["nowhere"], ["nowhere", "does not exist"]),
+        (["RUN", "--hebb_rule", "AD"], ["holds", "values", "AD"]),
+        (["RUN", "--hidden", "5"], ["holds", "values"]),
+        (["RUN", "--shared_rules", "4"], ["--shared_rules"]),
+        (["RUN", "--normalize_observations"], ["--normalize_observations"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_what_cannot_be_started_from_is_told_in_one_line(
+    arguments, words, refused, short_run, tmp_path
+):
+    line = [short_run if word == "RUN" else word for word in arguments]
+    result = command("train_hebb.py", *SHORT, "--folder", tmp_path, "--start_from", *line)
+    refused(result, *words)
+    assert not list(tmp_path.iterdir())
