@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 import seeds
-from fitness_functions import Agent
 from initial_weights import INITIALISATIONS
 
 LESION = 32  # a purpose of its own beside those of seeds.py: where and to what a lesion damages
@@ -24,14 +23,6 @@ def together(*callables: Callable) -> Callable:
             call(*step)
 
     return on_step
-
-
-def initial_weights(agent: Agent, theta: np.ndarray, seed: int) -> np.ndarray:
-    """The (S,) float32 plastic weights with which the lifetime of this seed begins."""
-    init = "coevolve" if agent.static else agent.init_weights
-    _, evolved, _ = agent.split(theta)
-    agent.policy.start(init, seeds.stream(seed, seeds.WEIGHTS), evolved)
-    return agent.policy.weights.copy()
 
 
 class Lesion:

@@ -131,6 +131,13 @@ class Agent(Genome):
         self.policy.forward(self.body.encode(blank))
         self.update(self.policy.weights, planes, self.policy.activations, self.policy.sizes, 0)
 
+    def be_born(self, vector: np.ndarray, seed: int) -> np.ndarray:
+        """The (S,) float32 plastic weights with which the lifetime of this seed begins, a view."""
+        init = "coevolve" if self.static else self.init_weights
+        evolved = vector[self.n_coefficients : self.n]
+        self.policy.start(init, seeds.stream(seed, seeds.WEIGHTS), evolved)
+        return self.policy.weights
+
     def live(
         self, vector: np.ndarray, seed: int | None, on_step: Callable | None = None
     ) -> Outcome:
@@ -138,11 +145,10 @@ class Agent(Genome):
         (None draws one)."""
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
-        coefficients, evolved, observed = self.split(vector)
+        coefficients, _, observed = self.split(vector)
         planes = np.ascontiguousarray(coefficients.reshape(-1, self.columns or 1).T)
         encode = Normaliser(self.body.encode, observed) if self.n_observed else None
-        init = "coevolve" if self.static else self.init_weights
-        self.policy.start(init, seeds.stream(seed, seeds.WEIGHTS), evolved)
+        self.be_born(vector, seed)
         world = seeds.integer(seed, seeds.WORLD)
         random.seed(world)  # for environments that draw from the global generators
         np.random.seed(world)

@@ -7,7 +7,7 @@ import numpy as np
 
 from checkpoints import RunFolder
 from evaluation import read_agent
-from experiments import Recorder, initial_weights, together
+from experiments import Recorder, together
 from fitness_functions import Agent
 from trials import lived, plan
 
@@ -39,7 +39,7 @@ def agent_of(config: dict) -> tuple[Agent, np.ndarray]:
 def record(config: dict, agent: Agent, theta: np.ndarray, seed: int, snapshots: int = 0):
     """Live one lifetime, with what the options do to it, and keep what it is like."""
     planned = plan(config, agent)
-    recorder = Recorder(initial_weights(agent, theta, seed), snapshots)
+    recorder = Recorder(agent.be_born(theta, seed).copy(), snapshots)
     outcome = agent.live(
         theta, seed, together(*planned.on_step(planned.asked, agent, seed), recorder)
     )

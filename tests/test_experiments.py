@@ -12,7 +12,7 @@ from conftest import command, run_folder
 import environments
 from command_line import complete
 from evaluation import read_agent
-from experiments import Freeze, Lesion, Recorder, initial_weights, together
+from experiments import Freeze, Lesion, Recorder, together
 from films import CAPTION, Film, heat_map
 from fitness_functions import Agent, describe
 from options import EVALUATION
@@ -36,7 +36,7 @@ def agent(environment: str, max_steps: int) -> tuple[Agent, np.ndarray]:
 def recorded(environment: str, seed: int, *callables, max_steps=60, snapshots=1000) -> Recorder:
     """A lifetime in which something is done."""
     living, theta = agent(environment, max_steps)
-    recorder = Recorder(initial_weights(living, theta, seed), snapshots)
+    recorder = Recorder(living.be_born(theta, seed).copy(), snapshots)
     living.live(theta, seed, together(*callables, recorder))
     return recorder
 
@@ -116,10 +116,10 @@ def test_a_filmed_lifetime_is_the_lifetime(environment, tmp_path):
     if "Bullet" in environment:
         pytest.importorskip("pybullet")
     living, theta = agent(environment, 30)
-    plain = Recorder(initial_weights(living, theta, 5))
+    plain = Recorder(living.be_born(theta, 5).copy())
     outcome = living.live(theta, 5, plain)
     env = environments.make(environment, "rgb_array")
-    seen = Recorder(initial_weights(living, theta, 5))
+    seen = Recorder(living.be_born(theta, 5).copy())
     with Film(str(tmp_path / "film.gif"), env.render, 30, layer=1) as film:
         assert living.inside(env).live(theta, 5, together(film, seen)) == outcome
     env.close()
