@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from checkpoints import RunFolder
+from checkpoints import RunFolder, best_generation
+from options import TRAINING
 from safe_files import read_with
 
 ROOT = Path(__file__).resolve().parent
@@ -62,12 +63,21 @@ def scores(folder: Path) -> dict[str, np.ndarray]:
     }
 
 
+def lineage(run: RunFolder) -> list[RunFolder]:
+    """The runs that led to an agent, each started from the best of the one before it."""
+    earlier = run.arguments.get("start_from")
+    return [*(lineage(RunFolder.open(ROOT / earlier)) if earlier else []), run]
+
+
 def rows(folder: Path) -> list[dict]:
     """A row per environment that a trained agent was evaluated in."""
     run, fitness = RunFolder.open(folder), scores(folder)
+    lived = [*(best_generation(one.rows) for one in lineage(run)[:-1]), run.rows[-1]["generation"]]
+    seconds = sum(one.rows[-1]["elapsed"] for one in lineage(run))
     result = []
     for name, own in episodes(folder).items():
         low, high = interval(fitness[name])
+        failed = len(own) - fitness[name].size
         arguments = run.arguments
         unseen = "" if name in arguments["environment"] else " (unseen)"
         seeds = [episode["seed"] for episode in own]
@@ -76,12 +86,13 @@ def rows(folder: Path) -> list[dict]:
                 "task": name + unseen,
                 "rule": arguments["hebb_rule"],
                 "paper": PAPER.get((name, arguments["hebb_rule"]), ""),
-                "ours": f"{fitness[name].mean():.1f} ± {fitness[name].std():.1f}",
+                "ours": f"{fitness[name].mean():.1f} ± {fitness[name].std():.1f}"
+                + (f", {failed} failed" if failed else ""),
                 "95 % of the mean": f"{low:.1f} to {high:.1f}",
                 "seeds": f"{min(seeds)} to {max(seeds)}",
-                "generations": str(run.rows[-1]["generation"]),
+                "generations": " + ".join(map(str, lived)),
                 "population": str(arguments["popsize"]),
-                "hours": f"{run.rows[-1]['elapsed'] / 3600:.1f}",
+                "hours": f"{seconds / 3600:.1f}",
                 "hardware": f"{run.config.get('cores', CORES)} cores, {run.config['platform']}",
             }
         )
@@ -93,14 +104,11 @@ def table(all_rows: list[dict], columns: tuple[str, ...]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def command(folder: Path) -> str:
-    """What trains an agent like this one."""
-    arguments = RunFolder.open(folder).arguments
+def command(run: RunFolder) -> str:
+    """What trains an agent like that of this run."""
     words = ["python train_hebb.py"]
-    from options import TRAINING
-
     for option in TRAINING:
-        value = arguments.get(option.name, option.default)
+        value = run.arguments.get(option.name, option.default)
         if value != option.default and not option.resumable and option.name != "folder":
             shown = " ".join(map(str, value)) if isinstance(value, list) else value
             words.append(f"--{option.name}" + ("" if value is True else f" {shown}"))
@@ -128,7 +136,7 @@ def markdown() -> tuple[str, str]:
             "",
             "Trained with",
             "",
-            f"    {command(folder)}",
+            *(f"    {command(run)}" for run in lineage(RunFolder.open(folder))),
             "",
             "and evaluated with",
             "",
@@ -164,7 +172,7 @@ def tried(folders: list[Path]) -> list[str]:
         last = run.rows[-1]
         found.append(
             {f"generation {number}": mean.get(number, "") for number in SHOWN}
-            | {"settings": f"`{command(run.path).removeprefix('python train_hebb.py ')}`"}
+            | {"settings": f"`{command(run).removeprefix('python train_hebb.py ')}`"}
             | {"last": f"{last['mean']:.1f} ({last['generation']})"}
             | {"hours": f"{last['elapsed'] / 3600:.1f}"}
         )
