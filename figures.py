@@ -5,6 +5,7 @@ be told apart in print, and by colour-blind readers.
 """
 
 import io
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,19 @@ def setting(run: RunFolder) -> dict:
 def in_words(value) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
-    return {True: "on", False: "off"}.get(value, str(value)) if value is not None else "none"
+    return {True: "on", False: "off"}.get(value, str(value))
+
+
+def add_legend(figure, axes) -> None:
+    """Among the curves where the labels are short, else in lines below them."""
+    handles, labels = axes.get_legend_handles_labels()
+    wrapped = [textwrap.fill(label, 90) for label in labels]
+    if max(map(len, labels)) <= 40:
+        axes.legend(loc="best")
+        return
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.16 * sum(1 + label.count("\n") for label in wrapped))
+    figure.legend(handles, wrapped, loc="outside lower left", handlelength=3)
 
 
 def settings(runs: list[RunFolder]) -> dict[str, list[RunFolder]]:
@@ -75,7 +88,8 @@ def settings(runs: list[RunFolder]) -> dict[str, list[RunFolder]]:
     names = [name for name in found[0] if any(one[name] != found[0][name] for one in found)]
     groups: dict[str, list[RunFolder]] = {}
     for run, one in zip(runs, found, strict=True):
-        label = ", ".join(f"{name} {in_words(one[name])}" for name in names)
+        shown = {name: in_words(one[name]) for name in names if one[name] is not None}
+        label = ", ".join(f"{name} {words}" for name, words in shown.items())
         label = label or f"{in_words(one['environment'])}, {one['hebb_rule']}"
         groups.setdefault(label, []).append(run)
     return groups
@@ -120,7 +134,7 @@ def fitness(plt, config: dict):
     band = "median and quartiles of runs" if several else "mean ± std of the population"
     axes.set(xlabel="generation", ylabel=f"fitness ({band})")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(loc="best")
+    add_legend(figure, axes)
     return figure
 
 
@@ -189,7 +203,7 @@ def scores(plt, config: dict):
     ticks = [name if name in seen else f"{name}\n(unseen)" for name in names]
     axes.set_xticks(np.arange(len(names)), ticks)
     axes.set_ylabel("fitness (mean, its 95 % interval, episodes)")
-    axes.legend(loc="best")
+    add_legend(figure, axes)
     return figure
 
 

@@ -83,6 +83,7 @@ def rows(folder: Path) -> list[dict]:
         seeds = [episode["seed"] for episode in own]
         result.append(
             {
+                "agent": folder.name,
                 "task": name + unseen,
                 "rule": arguments["hebb_rule"],
                 "paper": PAPER.get((name, arguments["hebb_rule"]), ""),
@@ -156,7 +157,7 @@ def markdown() -> tuple[str, str]:
         *tried(runs),
         "",
     ]
-    return "\n".join(full), table(all_rows, ("task", "rule", "paper", "ours", "95 % of the mean"))
+    return "\n".join(full), table(all_rows, ("agent", "task", "paper", "ours", "95 % of the mean"))
 
 
 def tried(folders: list[Path]) -> list[str]:
