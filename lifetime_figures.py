@@ -199,7 +199,8 @@ def recovery(plt, config: dict):
         padded = np.full((len(each), longest), np.nan)
         for row, curve in zip(padded, each, strict=True):
             row[: curve.size] = curve
-        steps = np.arange(1, longest + 1)
+        steps = np.arange(min(WINDOW, longest), longest + 1)  # from the first full mean on
+        padded = padded[:, steps[0] - 1 :]
         low, high = np.nanpercentile(padded, [25, 75], axis=0)
         axes.fill_between(steps, low, high, color=line["color"], alpha=0.15, linewidth=0)
         axes.plot(steps, np.nanmean(padded, axis=0), label=condition, linewidth=1.4, **line)
