@@ -134,7 +134,7 @@ def go_on(config: dict, folder: RunFolder, agents: list, theta: np.ndarray | Non
     agent, pairs = agents[0], config["popsize"] // 2
     shared = 4 * pairs * agent.n <= MAX_DRAWN
     strategy = EvolutionStrategyHebb(
-        np.empty(agent.n) if theta is None else theta,
+        np.zeros(agent.n) if theta is None else theta,
         **{name: config[name] for name in STRATEGY},
         threads=n_workers,
         drawn=workers.shared_array(pairs, agent.n) if shared else None,
