@@ -49,9 +49,9 @@ def show(environment: str, figures: dict) -> None:
 def benchmark(config: dict) -> dict:
     """Environment -> figure -> summary; prints each table when it is complete."""
     from benchmark_parts import LIMITS, RATIOS, Episode, Generations, subject_of
-    from provenance import available_cores
+    from provenance import worker_count
 
-    n = available_cores() if config["threads"] == -1 else config["threads"]
+    n = worker_count(config["threads"])
     print(f"population {config['popsize']}, {n} workers, {config['rounds']} rounds")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -17,7 +17,7 @@ from experiments import together
 from films import SUFFIXES, Film, check_file, frames_per_second, library
 from fitness_functions import Agent
 from options import HEBB_RULE, INIT_WEIGHTS, TRAINING
-from provenance import available_cores
+from provenance import worker_count
 from safe_files import write_file
 from trials import Plan, Trial, compare, live_trial, plan, table, told
 
@@ -95,7 +95,7 @@ def evaluate(config: dict) -> int:
         lived = watch(agents, theta, episodes)
     else:
         job = partial(try_episode, planned) if planned.after else live_episode
-        n_workers = available_cores() if config["threads"] == -1 else config["threads"]
+        n_workers = worker_count(config["threads"])
         crew = workers.LocalWorkers(min(n_workers, len(episodes)), theta.size, partial(job, agents))
         try:
             lived = crew.map(theta, episodes, lambda *_: None)

@@ -73,10 +73,10 @@ def in_words(value) -> str:
 def add_legend(figure, axes) -> None:
     """Among the curves where the labels are short, else in lines below them."""
     handles, labels = axes.get_legend_handles_labels()
-    wrapped = [textwrap.fill(label, 90) for label in labels]
     if max(map(len, labels)) <= 40:
         axes.legend(loc="best")
         return
+    wrapped = [textwrap.fill(label, 90) for label in labels]
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + 0.16 * sum(1 + label.count("\n") for label in wrapped))
     figure.legend(handles, wrapped, loc="outside lower left", handlelength=3)
@@ -182,7 +182,10 @@ def scores(plt, config: dict):
     """The fitness of every episode of every run's results.json, by environment; thick: the mean
     and the bootstrap's 95 % interval of it."""
     runs = [RunFolder.open(path) for path in config["run"]]
-    each = [results.scores(run.path) for run in runs]
+    each = [
+        {name: results.fitness_of(own) for name, own in results.episodes(run.path).items()}
+        for run in runs
+    ]
     names = list(dict.fromkeys(name for one in each for name in one))
     labels = {run.path: label for label, group in settings(runs).items() for run in group}
     figure, axes = plt.subplots(figsize=(max(4.5, 1.2 + 1.9 * len(names)), 3.8))

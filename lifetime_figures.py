@@ -63,6 +63,12 @@ def mark(axes, notes: dict[int, str], say: bool = False) -> None:
         axes.set_title(f"{', '.join(said)} steps", loc="right")
 
 
+def running_mean(rewards) -> np.ndarray:
+    """Over the last WINDOW steps (or all, if there are fewer), from the first full mean on."""
+    window = min(WINDOW, len(rewards))
+    return np.convolve(rewards, np.full(window, 1 / window), "valid")
+
+
 def lifetime(plt, config: dict):
     """One lifetime: reward, cumulative reward, norms of weights and of their changes at the left,
     the activations of every layer at the right."""
@@ -73,10 +79,9 @@ def lifetime(plt, config: dict):
     left, right = axes[:, 0], axes[:, 1]
     steps = np.arange(1, len(kept.rewards) + 1)
     left[0].plot(steps, kept.rewards, color=COLOURS[5], linewidth=0.6)
-    window = min(WINDOW, len(steps))
-    mean = np.convolve(kept.rewards, np.full(window, 1 / window), "valid")
-    left[0].plot(steps[window - 1 :], mean, color=COLOURS[1], linewidth=1.4)
-    left[0].set_title(f"thick: mean over {window} steps", loc="left")
+    mean = running_mean(kept.rewards)
+    left[0].plot(steps[-mean.size :], mean, color=COLOURS[1], linewidth=1.4)
+    left[0].set_title(f"thick: mean over {min(WINDOW, len(steps))} steps", loc="left")
     left[1].plot(steps, np.cumsum(kept.rewards), color=COLOURS[0])
     left[0].set_ylim(min(0, *kept.rewards) * 1.05, max(0, *kept.rewards) * 1.05 or None)
     for values, panel in ((kept.norms, left[2]), (kept.changes, left[3])):
@@ -180,30 +185,27 @@ def recovery(plt, config: dict):
     planned = plan(config, agent)
     if not planned.after:
         raise ValueError("recovery from what? give --lesion STEP, --freeze STEP or both")
-    curves: dict[str, list] = {condition: [] for condition in planned.conditions}
+    kept: dict[str, list] = {condition: [] for condition in planned.conditions}
     for seed in range(config["seed"], config["seed"] + config["episodes"]):
-        conditions, outcomes, rewards = zip(*lived(planned, agent, theta, seed), strict=True)
-        for outcome in outcomes:
+        for condition, outcome, rewards in lived(planned, agent, theta, seed):
             if outcome.failure:
                 raise ValueError(f"the lifetime with seed {seed} failed: {outcome.failure}")
-        n = rewards[0].size  # of the intact lifetime
-        known = np.minimum(np.arange(1, n + 1), WINDOW)  # steps that the mean before each spans
-        for condition, each in zip(conditions, rewards, strict=True):
-            each = np.pad(each, (0, max(0, n - each.size)))[:n]
-            curves[condition].append(np.convolve(each, np.ones(WINDOW))[:n] / known)
-    longest = max(curve.size for curve in curves["intact"])
+            kept[condition].append(rewards)
+    longest = max(rewards.size for rewards in kept["intact"])
     if longest <= planned.after:
         raise ValueError(f"the longest intact lifetime has {longest} steps, not {planned.after}")
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
-    for (condition, each), line in zip(curves.items(), lines(), strict=False):
-        padded = np.full((len(each), longest), np.nan)
-        for row, curve in zip(padded, each, strict=True):
-            row[: curve.size] = curve
-        steps = np.arange(min(WINDOW, longest), longest + 1)  # from the first full mean on
-        padded = padded[:, steps[0] - 1 :]
-        low, high = np.nanpercentile(padded, [25, 75], axis=0)
+    for (condition, each), line in zip(kept.items(), lines(), strict=False):
+        earned = np.full((len(each), longest), np.nan)
+        for row, rewards, intact in zip(earned, each, kept["intact"], strict=True):
+            row[: intact.size] = 0
+            n = min(rewards.size, intact.size)
+            row[:n] = rewards[:n]
+        means = np.array([running_mean(row) for row in earned])
+        steps = np.arange(longest - means.shape[1], longest) + 1  # the last of each mean
+        low, high = np.nanpercentile(means, [25, 75], axis=0)
         axes.fill_between(steps, low, high, color=line["color"], alpha=0.15, linewidth=0)
-        axes.plot(steps, np.nanmean(padded, axis=0), label=condition, linewidth=1.4, **line)
+        axes.plot(steps, np.nanmean(means, axis=0), label=condition, linewidth=1.4, **line)
     axes.axvline(planned.after, color="black", linewidth=0.8, linestyle="--")
     of = f"mean and quartiles of {config['episodes']} lifetimes, over the last {WINDOW} steps"
     axes.set(xlabel="step", ylabel="reward per step")

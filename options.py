@@ -371,6 +371,7 @@ LIVED = (  # which lifetimes a figure shows
     MAX_STEPS,
 )
 EPISODES = Option("episodes", 5, "lifetimes to show", int, check=AT_LEAST_1)
+OF_SEVERAL_RUNS = ("fitness", "scores")  # figures; the others show one
 FIGURES = {  # of plot_hebb.py -> what it shows, and its options
     "fitness": ("fitness over generations, settings side by side", (OUT,)),
     "lifetime": ("reward, activations, weights and their changes", (OUT, *LIVED, *LESIONS)),

@@ -7,7 +7,7 @@ import sys
 
 import startup  # noqa: F401 (first: threads and signals)
 from command_line import Parser, add_options, complete, fail
-from options import FIGURES
+from options import FIGURES, OF_SEVERAL_RUNS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     figures = parser.add_subparsers(dest="figure", required=True, metavar="FIGURE")
     for name, (meaning, options) in FIGURES.items():
         figure = figures.add_parser(name, help=meaning, description=meaning, allow_abbrev=False)
-        several = {"nargs": "+"} if name in ("fitness", "scores") else {}
+        several = {"nargs": "+"} if name in OF_SEVERAL_RUNS else {}
         figure.add_argument("run", metavar="RUN", help="run folder", **several)
         add_options(figure, options)
     given = vars(parser.parse_args(arguments))

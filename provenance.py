@@ -24,6 +24,11 @@ def provenance() -> dict:
     }
 
 
+def worker_count(threads: int) -> int:
+    """What --threads asks for: -1 is every core that this process may use."""
+    return available_cores() if threads == -1 else threads
+
+
 def available_cores() -> int:
     """The cores this process may use: its affinity, within its control group's share."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from provenance import available_cores
+from provenance import worker_count
 from quiet import quiet
 
 SHIPPED = ("*.py", "*.xml")  # what the nodes get of the program, and of a user's own modules
@@ -27,7 +27,7 @@ def connect(config: dict) -> None:
         raise ValueError("--engine ray needs Ray: pip install -r requirements-ray.txt")
     options = {"address": address}
     if address is None:
-        cores = available_cores() if config["threads"] == -1 else config["threads"]
+        cores = worker_count(config["threads"])
         options = {"address": "local", "num_cpus": cores, "include_dashboard": False}
         options["object_store_memory"] = OBJECT_STORE
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listen on 127.0.0.1 only

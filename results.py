@@ -55,12 +55,9 @@ def episodes(folder: Path) -> dict[str, list[dict]]:
     return read_with(decode, path, "file of evaluate_hebb.py --run RUN --json", MAX_RESULTS)
 
 
-def scores(folder: Path) -> dict[str, np.ndarray]:
-    """The fitness of every episode that did not fail, by environment."""
-    return {
-        name: np.array([one["fitness"] for one in own if one["fitness"] is not None])
-        for name, own in episodes(folder).items()
-    }
+def fitness_of(own: list[dict]) -> np.ndarray:
+    """That of the episodes that did not fail."""
+    return np.array([one["fitness"] for one in own if one["fitness"] is not None])
 
 
 def lineage(run: RunFolder) -> list[RunFolder]:
@@ -69,25 +66,26 @@ def lineage(run: RunFolder) -> list[RunFolder]:
     return [*(lineage(RunFolder.open(ROOT / earlier)) if earlier else []), run]
 
 
-def rows(folder: Path) -> list[dict]:
-    """A row per environment that a trained agent was evaluated in."""
-    run, fitness = RunFolder.open(folder), scores(folder)
-    lived = [*(best_generation(one.rows) for one in lineage(run)[:-1]), run.rows[-1]["generation"]]
-    seconds = sum(one.rows[-1]["elapsed"] for one in lineage(run))
-    result = []
-    for name, own in episodes(folder).items():
-        low, high = interval(fitness[name])
-        failed = len(own) - fitness[name].size
-        arguments = run.arguments
+def rows(runs: list[RunFolder], by_name: dict[str, list[dict]]) -> list[dict]:
+    """A row per environment that a trained agent was evaluated in, from its lineage and its
+    episodes."""
+    *earlier, run = runs
+    lived = [*(best_generation(one.rows) for one in earlier), run.rows[-1]["generation"]]
+    seconds = sum(one.rows[-1]["elapsed"] for one in runs)
+    arguments, result = run.arguments, []
+    for name, own in by_name.items():
+        fitness = fitness_of(own)
+        low, high = interval(fitness)
+        failed = len(own) - fitness.size
         unseen = "" if name in arguments["environment"] else " (unseen)"
         seeds = [episode["seed"] for episode in own]
         result.append(
             {
-                "agent": folder.name,
+                "agent": run.path.name,
                 "task": name + unseen,
                 "rule": arguments["hebb_rule"],
                 "paper": PAPER.get((name, arguments["hebb_rule"]), ""),
-                "ours": f"{fitness[name].mean():.1f} ± {fitness[name].std():.1f}"
+                "ours": f"{fitness.mean():.1f} ± {fitness.std():.1f}"
                 + (f", {failed} failed" if failed else ""),
                 "95 % of the mean": f"{low:.1f} to {high:.1f}",
                 "seeds": f"{min(seeds)} to {max(seeds)}",
@@ -119,7 +117,8 @@ def command(run: RunFolder) -> str:
 def markdown() -> tuple[str, str]:
     """The results in full, and the table for the README."""
     folders = sorted(path.parent for path in TRAINED.glob("*/results.json"))
-    all_rows = [row for folder in folders for row in rows(folder)]
+    agents = [(lineage(RunFolder.open(folder)), episodes(folder)) for folder in folders]
+    all_rows = [row for agent in agents for row in rows(*agent)]
     full = [
         "# Results",
         "",
@@ -130,19 +129,18 @@ def markdown() -> tuple[str, str]:
         table(all_rows, tuple(all_rows[0])),
         "",
     ]
-    for folder in folders:
-        names = list(dict.fromkeys(row["task"].split(" ")[0] for row in rows(folder)))
+    for folder, (lived, by_name) in zip(folders, agents, strict=True):
         full += [
             f"## {folder.name}",
             "",
             "Trained with",
             "",
-            *(f"    {command(run)}" for run in lineage(RunFolder.open(folder))),
+            *(f"    {command(run)}" for run in lived),
             "",
             "and evaluated with",
             "",
             f"    python evaluate_hebb.py --run trained/{folder.name}"
-            f" --environment {' '.join(names)} --episodes 100",
+            f" --environment {' '.join(by_name)} --episodes 100",
             "",
         ]
         notes = folder / "NOTES.md"
@@ -154,13 +152,13 @@ def markdown() -> tuple[str, str]:
         "",
         (TRAINED / "TRIED.md").read_text().strip(),
         "",
-        *tried(runs),
+        tried(runs),
         "",
     ]
     return "\n".join(full), table(all_rows, ("agent", "task", "paper", "ours", "95 % of the mean"))
 
 
-def tried(folders: list[Path]) -> list[str]:
+def tried(folders: list[Path]) -> str:
     """A row per run, agents and others: the mean fitness that each setting gave.
 
     A folder needs config.json and fitness.csv alone.
@@ -177,7 +175,7 @@ def tried(folders: list[Path]) -> list[str]:
             | {"last": f"{last['mean']:.1f} ({last['generation']})"}
             | {"hours": f"{last['elapsed'] / 3600:.1f}"}
         )
-    return table(found, columns).splitlines()
+    return table(found, columns)
 
 
 def with_results(readme: str, short: str) -> str:

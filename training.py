@@ -19,7 +19,7 @@ from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, 
 from fitness_functions import Agent
 from observations import Statistics
 from options import TRAINING
-from provenance import available_cores
+from provenance import available_cores, worker_count
 from run_log import keep_log
 from screen import Board, Screen
 from startup import answer_signals
@@ -118,7 +118,7 @@ def crew_for(config: dict, agents: list, n_workers: int, drawn: np.ndarray | Non
     return workers.LocalWorkers(n_workers, n, evaluate, timeout)
 
 
-def command_line(script: str, *words) -> str:
+def shell_line(script: str, *words) -> str:
     """What runs another script of ours from the same directory."""
     python = "python" if shutil.which("python") == sys.executable else sys.executable
     return shlex.join(map(str, (python, Path(sys.argv[0]).with_name(script), *words)))
@@ -130,7 +130,7 @@ def go_on(config: dict, folder: RunFolder, agents: list, theta: np.ndarray | Non
     for name in config["environment"]:
         if not (config["max_steps"] or has_time_limit(name)):
             log.warning("%s has no time limit; lifetimes end after %d steps", name, MAX_STEPS)
-    n_workers = available_cores() if config["threads"] == -1 else config["threads"]
+    n_workers = worker_count(config["threads"])
     agent, pairs = agents[0], config["popsize"] // 2
     shared = 4 * pairs * agent.n <= MAX_DRAWN
     strategy = EvolutionStrategyHebb(
@@ -151,7 +151,7 @@ def go_on(config: dict, folder: RunFolder, agents: list, theta: np.ndarray | Non
     except Stopped:
         observer.screen.say(
             f"stopped after generation {strategy.generation}; to go on:\n"
-            + command_line("train_hebb.py", "--resume", folder.path)
+            + shell_line("train_hebb.py", "--resume", folder.path)
         )
         return 128 + stop.number
     except EveryLifetimeFailed as error:
@@ -201,7 +201,7 @@ class Observer:
         log.warning("%s failed: %s; to repeat it:", individual.name, failure)
         for episode in range(self.config["episodes"]):
             words = ("--run", path, "--episodes", 1, "--seed", individual.lifetime_seed(episode))
-            log.warning("%s", command_line("evaluate_hebb.py", *words))
+            log.warning("%s", shell_line("evaluate_hebb.py", *words))
         if self.failures == 1:
             self.screen.warn(f"a lifetime failed: {failure} (log.txt says how to repeat it)")
 

@@ -15,7 +15,7 @@ import lifetime_figures
 from checkpoints import RunFolder
 from command_line import complete
 from lifetime_figures import components
-from options import FIGURES
+from options import FIGURES, OF_SEVERAL_RUNS
 from trials import CONDITIONS, lived, plan
 
 SIZES = {  # pixels at 150 per inch
@@ -81,8 +81,9 @@ def test_a_figure_is_drawn_by_its_command(figure, evaluated, no_display, tmp_pat
 def test_vector_files_hold_the_words_of_the_figure_and_are_the_same_each_time(
     figure, evaluated, tmp_path
 ):
-    several = figure in ("fitness", "scores")
-    given = {"run": [str(evaluated)] if several else str(evaluated)} | MORE.get(figure, {})
+    given = {"run": [str(evaluated)] if figure in OF_SEVERAL_RUNS else str(evaluated)} | MORE.get(
+        figure, {}
+    )
     for suffix in ("svg", "pdf") if figure == "lifetime" else ("svg",):
         paths = [tmp_path / f"{k}.{suffix}" for k in range(2)]
         for path in paths:
