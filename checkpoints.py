@@ -177,6 +177,21 @@ class RunFolder:
         parsed = ((parse_dat_name(path.name), path) for path in self.path.iterdir())
         return sorted((*found, path) for found, path in parsed if found)
 
+    def kept(self) -> dict[int, dict[str, Path]]:
+        """Complete generation -> block label -> path of its `.dat`."""
+        known = {row["generation"] for row in self.rows}
+        files: dict[int, dict[str, Path]] = {}
+        for generation, label, file in self.dat_files():
+            if generation in known or not known:
+                files.setdefault(generation, {})[label] = file
+        return files
+
+    def best_kept(self) -> int:
+        """The best generation of those kept; of none that fitness.csv knows, the last."""
+        kept = self.kept()
+        rows = [row for row in self.rows if row["generation"] in kept]
+        return best_generation(rows) if rows else max(kept)
+
     def _write_config(self) -> None:
         write_file(self.path / "config.json", json.dumps(self.config, indent=1).encode())
 
@@ -224,15 +239,10 @@ def load_agent(path: str | Path, which: str | int = "best") -> dict[str, Path]:
     Works without state.npz, so that an agent can be shipped as .dat, config.json, fitness.csv.
     """
     run = RunFolder.open(path)
-    known = {row["generation"] for row in run.rows}
-    files: dict[int, dict[str, Path]] = {}
-    for generation, label, file in run.dat_files():
-        if generation in known or not known:
-            files.setdefault(generation, {})[label] = file
+    files = run.kept()
     if not files:
         raise FileError(f"{path} holds no .dat of a complete generation")
-    rows = [row for row in run.rows if row["generation"] in files]
-    named = {"last": max(files), "best": best_generation(rows) if rows else max(files)}
+    named = {"last": max(files), "best": run.best_kept()}
     chosen = named.get(which, int(which) if str(which).isdecimal() else None)
     if chosen not in files:
         kept = ", ".join(map(str, files)) if len(files) < 20 else f"{min(files)} to {max(files)}"
