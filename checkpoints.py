@@ -15,6 +15,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -186,11 +187,10 @@ class RunFolder:
                 files.setdefault(generation, {})[label] = file
         return files
 
-    def best_kept(self) -> int:
-        """The best generation of those kept; of none that fitness.csv knows, the last."""
-        kept = self.kept()
-        rows = [row for row in self.rows if row["generation"] in kept]
-        return best_generation(rows) if rows else max(kept)
+    def best_of(self, generations: Collection[int]) -> int:
+        """The best of them; where fitness.csv knows none, the last."""
+        rows = [row for row in self.rows if row["generation"] in generations]
+        return best_generation(rows) if rows else max(generations)
 
     def _write_config(self) -> None:
         write_file(self.path / "config.json", json.dumps(self.config, indent=1).encode())
@@ -242,7 +242,7 @@ def load_agent(path: str | Path, which: str | int = "best") -> dict[str, Path]:
     files = run.kept()
     if not files:
         raise FileError(f"{path} holds no .dat of a complete generation")
-    named = {"last": max(files), "best": run.best_kept()}
+    named = {"last": max(files), "best": run.best_of(files)}
     chosen = named.get(which, int(which) if str(which).isdecimal() else None)
     if chosen not in files:
         kept = ", ".join(map(str, files)) if len(files) < 20 else f"{min(files)} to {max(files)}"

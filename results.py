@@ -70,7 +70,7 @@ def rows(runs: list[RunFolder], by_name: dict[str, list[dict]]) -> list[dict]:
     """A row per environment that a trained agent was evaluated in, from its lineage and its
     episodes."""
     *earlier, run = runs
-    lived = [*(one.best_kept() for one in earlier), run.rows[-1]["generation"]]
+    lived = [*(one.best_of(one.kept()) for one in earlier), run.rows[-1]["generation"]]
     seconds = sum(one.rows[-1]["elapsed"] for one in runs)
     arguments, result = run.arguments, []
     for name, own in by_name.items():
