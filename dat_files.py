@@ -19,7 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from safe_files import FileError, array_from, check_shape, read_member, read_with, write_file
+from safe_files import (
+    FileError,
+    array_from,
+    check_shape,
+    open_archive,
+    read_member,
+    read_with,
+    write_file,
+)
 
 FLOATS = {"f4": "f4", "f8": "f8", "torch.FloatStorage": "f4", "torch.DoubleStorage": "f8"}
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # how torch.save began before it wrote zip archives
@@ -167,7 +175,7 @@ def _describe(file) -> object:
 def _decode_dat(file) -> np.ndarray:
     """The array in an open `.dat` file: a zip archive, or the older stream of pickles."""
     if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
+        with open_archive(file) as archive:
             pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             if len(pickles) != 1:
                 raise FileError("is a zip archive that torch.save did not write")

@@ -23,6 +23,15 @@ def archive(data_pkl: bytes, compression=zipfile.ZIP_STORED, **records: bytes) -
     return buffer.getvalue()
 
 
+def same_record_again_and_again(content: bytes, times: int = 100_000) -> bytes:
+    """The zip archive with a directory that lists its first record `times` times."""
+    start = content.index(b"PK\1\2")
+    end = content.index(b"PK\5\6")
+    directory = content[start:end] * times
+    tail = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, len(directory), start, 0)
+    return content[:start] + directory + tail
+
+
 def legacy(pickled: bytes, tail: bytes = b"") -> bytes:
     """What torch.save wrote before version 1.6."""
     magic = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -129,6 +138,7 @@ BOMBS = {
         array_pickle(b"J\0\0\x80\0\x85", raw=b"B\0\0\0\2" + bytes(1 << 25)), zipfile.ZIP_DEFLATED
     ),
     "lzma": archive(array_pickle(raw=b"B\0\0\0\2" + bytes(1 << 25)), zipfile.ZIP_LZMA),
+    "a record listed 100,000 times": same_record_again_and_again(archive(b"\x80\x02N.")),
     "no pickle": archive(b"\x80\x02N.").replace(b"data.pkl", b"data.pkx"),
     "an endless legacy stream": legacy(b"\x80\x02" + b"N" * (1 << 22) + b"."),
 }  # fmt: skip
@@ -153,17 +163,10 @@ def npy(shape: str, descr: str = "'<f4'", data: bytes = b"", version: bytes = b"
     return b"\x93NUMPY" + version + struct.pack("<H", len(header)) + header + data
 
 
-def same_member_again_and_again(times: int) -> bytes:
-    content = npz(theta=npy(f"({1 << 18},)", data=bytes(MEGABYTE)))
-    start = content.index(b"PK\1\2")
-    end = content.index(b"PK\5\6")
-    directory = content[start:end] * times
-    tail = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, times, times, len(directory), start, 0)
-    return content[:start] + directory + tail
-
-
 STATES = {
-    "a member named 10,000 times": same_member_again_and_again(10_000),
+    "a record listed 100,000 times": same_record_again_and_again(
+        npz(theta=npy(f"({1 << 18},)", data=bytes(MEGABYTE)))
+    ),
     "shape of 10^12": npz(theta=npy(f"({10**12},)")),
     "shape of many zeros": npz(theta=npy(f"(0, {10**12})")),
     "empty items": npz(theta=npy(f"({10**12},)", "'<U0'")),
