@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMES = ("seconds", "elapsed", "steps_per_second")  # the columns of fitness.csv that differ
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests too may run under nohup; runs inherit it
 SHORT = ["--environment", "CartPole-v1", "--popsize", "8", "--seed", "3"]
 
 
