@@ -2,22 +2,24 @@
 and the README's tables all read this file. `python options.py` writes those tables."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from hebbian_weights_update import RULES
+from hebbian_weights_update import RULES, rule_of
 from initial_weights import INITIALISATIONS
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option. `check` pairs a test of a given value with the words for what it allows."""
+    """One option. `check` pairs a test of a given value with the words for what it allows; the
+    test may as well raise a ValueError that says it. open: choices are examples."""
 
     name: str
     default: Any
     meaning: str
     type: Callable = str
     choices: tuple | None = None
+    open: bool = False
     check: tuple[Callable[[Any], bool], str] | None = None
     nargs: str | None = None
     source: str = "ours"  # where the option comes from; `reference` keeps names and defaults
@@ -44,11 +46,15 @@ ENVIRONMENT = Option(
     nargs="+",
     source="reference",
 )
+RULE = (rule_of, "a rule")
 HEBB_RULE = Option(
     "hebb_rule",
     "ABCD_lr",
-    "the plasticity rule; static evolves the weights themselves",
+    "the plasticity rule, a formula such as 'w += η * post * (pre - post * w)' or the name of one"
+    " (static evolves the weights themselves)",
     choices=tuple(RULES),
+    open=True,
+    check=RULE,
     source="reference",
 )
 INIT_WEIGHTS = Option(
@@ -309,7 +315,7 @@ EVALUATION = (
         nargs="+",
         source="reference",
     ),
-    Option("hebb_rule", None, HEBB_RULE.meaning, choices=HEBB_RULE.choices, source="reference"),
+    replace(HEBB_RULE, default=None),
     Option(
         "init_weights", None, INIT_WEIGHTS.meaning, choices=INIT_WEIGHTS.choices, source="reference"
     ),
