@@ -63,6 +63,8 @@ _ROWS = {name: _row(name, *row) for name, row in TABLE.items()}
 # rule -> its coefficients, in the order of their columns in a file of coefficients
 RULES = {name: rule.columns + rule.neuron_columns for name, rule in _ROWS.items()}
 
+REFERENCE = tuple(name for name, (_, source, *_) in TABLE.items() if source == PAPER)
+
 
 def rule_of(text: str) -> Rule:
     """The rule of a name in `TABLE`, or of a formula; ValueError, one line, for anything else."""

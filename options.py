@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hebbian_weights_update import RULES, rule_of
+from hebbian_weights_update import RULES, TABLE, rule_of
 from initial_weights import INITIALISATIONS
 
 
@@ -164,15 +164,36 @@ TRAINING = (
         "optimizer",
         "sgd",
         "how θ follows the gradient",
-        choices=("sgd", "adam"),
-        source="Salimans et al. 2017",
+        choices=("sgd", "adam", "clipup"),
+        source="Salimans et al. 2017; Toklu et al. 2020",
     ),
     Option(
         "momentum",
         0.0,
-        "of sgd; for adam its first β (0 keeps 0.9)",
+        "of sgd; for adam its first β, and clipup's (0 keeps their 0.9)",
         float,
         check=(lambda value: 0 <= value < 1, "a number from 0 on and below 1"),
+    ),
+    Option(
+        "step_ratio",
+        None,
+        "κ: length of a step of sgd over the radius of the samples; then lr = κ·σ²·√P in each"
+        " generation, and --lr and --decay do not count (about 0.2 learns best)",
+        float,
+        check=POSITIVE,
+    ),
+    Option(
+        "sigma_factors",
+        None,
+        "NAME=FACTOR of σ, for columns of the rule and for evolved weights: η=0.3 or"
+        " CNN_parameters=0.4",
+        nargs="+",
+    ),
+    Option(
+        "mirror",
+        False,
+        "tie the rules of mirrored synapses: knowledge put in by hand, for the quadruped",
+        bool,
     ),
     Option(
         "eval_every",
@@ -419,6 +440,15 @@ def figures_table() -> str:
     return table(options, "figures", takers)
 
 
+def rules_table() -> str:
+    """The table of rules as a Markdown table."""
+    rows = ["| rule | formula | columns | source |", "|---|---|---|---|"]
+    for name, (formula, source, *_) in TABLE.items():
+        formula = f"`{formula}`" if formula else "none"
+        rows.append(f"| `{name}` | {formula} | {' '.join(RULES[name])} | {source} |")
+    return "\n".join(rows)
+
+
 def with_tables(text: str) -> str:
     """A README in which the tables between the markers are those of this file."""
     tables = {
@@ -427,8 +457,9 @@ def with_tables(text: str) -> str:
         "plot_hebb.py": figures_table(),
         "benchmark.py": table(BENCHMARK),
     }
-    for name, lines in tables.items():
-        begin, end = f"<!-- options of {name} -->", "<!-- end -->"
+    markers = {f"options of {name}": lines for name, lines in tables.items()}
+    for name, lines in (markers | {"rules": rules_table()}).items():
+        begin, end = f"<!-- {name} -->", "<!-- end -->"
         head, _, rest = text.partition(begin)
         _, _, tail = rest.partition(end)
         text = f"{head}{begin}\n{lines}\n{end}{tail}"
