@@ -13,6 +13,7 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import gymnasium
 from gymnasium import spaces
 
+import learning_tasks
 from quiet import quiet
 
 gymnasium.logger.min_level = gymnasium.logger.ERROR  # "a newer version exists", at every make
@@ -27,6 +28,10 @@ INSTALL = {  # what an id needs -> the packages that bring it
 
 def _cars() -> None:
     gymnasium.register("CarRacing-v0", "car_racing:CarRacingV0", max_episode_steps=1000)
+
+
+def _learning_tasks() -> None:
+    learning_tasks.register()
 
 
 def _bullets() -> None:
@@ -46,7 +51,7 @@ def _ataris() -> None:
 
 
 # in the order in which an id is looked for, so that only what it needs is imported
-SOURCES = tuple(functools.cache(source) for source in (_cars, _bullets, _ataris))
+SOURCES = tuple(functools.cache(source) for source in (_cars, _learning_tasks, _bullets, _ataris))
 
 
 @functools.cache
