@@ -13,7 +13,7 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import gymnasium
 from gymnasium import spaces
 
-from quiet import quiet
+from machine.quiet import quiet
 
 gymnasium.logger.min_level = gymnasium.logger.ERROR  # "a newer version exists", at every make
 
@@ -26,14 +26,15 @@ INSTALL = {  # what an id needs -> the packages that bring it
 
 
 def _cars() -> None:
-    gymnasium.register("CarRacing-v0", "car_racing:CarRacingV0", max_episode_steps=1000)
+    entry_point = "environments.car_racing:CarRacingV0"
+    gymnasium.register("CarRacing-v0", entry_point, max_episode_steps=1000)
 
 
 def _bullets() -> None:
     if importlib.util.find_spec("pybullet_envs_gymnasium") and importlib.util.find_spec("pybullet"):
         import pybullet_envs_gymnasium  # noqa: F401
 
-        import bullet_ants
+        from environments import bullet_ants
 
         bullet_ants.register()  # after theirs, so that ours stay
 

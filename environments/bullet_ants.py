@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import gymnasium
 
 WALKERS = ("Ant", "HalfCheetah", "Hopper", "Walker2D", "Humanoid")
-DAMAGED = Path(__file__).resolve().parent / "damaged_bullet_morphologies"
+DAMAGED = Path(__file__).resolve().parents[1] / "damaged_bullet_morphologies"
 BODIES = {
     "AntDamagedLeftBulletEnv-v0": DAMAGED / "ant_asym_left.xml",
     "AntDamagedRightBulletEnv-v0": DAMAGED / "ant_asym_right.xml",
@@ -33,8 +33,8 @@ def register() -> None:
     import pybullet_envs_gymnasium  # noqa: F401 (fills the registry, leaves the engine alone)
 
     for walker in WALKERS:
-        name = f"{walker}BulletEnv-v0"
-        gymnasium.registry[name].entry_point = f"bullet_walkers:{name.removesuffix('-v0')}"
+        entry_point = f"environments.bullet_walkers:{walker}BulletEnv"
+        gymnasium.registry[f"{walker}BulletEnv-v0"].entry_point = entry_point
     for environment, body in BODIES.items():
         register_body(environment, body)
 
@@ -52,7 +52,7 @@ def register_body(environment: str, body: str | os.PathLike) -> None:
     gymnasium.registry.pop(environment, None)
     gymnasium.register(
         environment,
-        "bullet_walkers:AntBulletEnv",
+        "environments.bullet_walkers:AntBulletEnv",
         max_episode_steps=1000,
         reward_threshold=2500.0,
         kwargs={"body": str(body)},

@@ -10,11 +10,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from provenance import worker_count
-from quiet import quiet
+from machine.provenance import worker_count
+from machine.quiet import quiet
 
 SHIPPED = ("*.py", "*.xml")  # what the nodes get of the program, and of a user's own modules
 BODIES = "damaged_bullet_morphologies"
+COMPILED = shutil.ignore_patterns("__pycache__")
 OBJECT_STORE = 200 * 2**20  # bytes, of a Ray that is started for one run: θ takes a few MB
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
 
@@ -70,7 +71,7 @@ def _knock(address: str) -> None:
 def ship(folder: Path, modules: Sequence[str]) -> None:
     """Copy what a node needs to live a lifetime: this program, and beside each module of these
     names what lies in its directory. An installed package must be installed at the nodes."""
-    program = Path(__file__).parent
+    program = Path(__file__).resolve().parents[1]
     sources = [program]
     for name in modules:
         spec = importlib.util.find_spec(name.partition(".")[0])
@@ -83,4 +84,6 @@ def ship(folder: Path, modules: Sequence[str]) -> None:
         for pattern in SHIPPED:
             for path in source.glob(pattern):
                 shutil.copy(path, folder)
-    shutil.copytree(program / BODIES, folder / BODIES, dirs_exist_ok=True)
+    rooms = [room.parent.name for room in program.glob("*/__init__.py")]
+    for name in (BODIES, *rooms):
+        shutil.copytree(program / name, folder / name, ignore=COMPILED, dirs_exist_ok=True)

@@ -1,6 +1,6 @@
 """Where lifetimes are lived when one machine is not enough: the nodes of a Ray cluster.
 
-On every node one actor keeps local worker processes (`workers.LocalWorkers`), so their rules hold
+On every node one actor keeps local worker processes (`local.LocalWorkers`), so their rules hold
 here too. The driver has one call open at every node: it brings individuals and takes scalars back
 as soon as a core wants work. While the driver is busy results pile up at the nodes, so that many
 nodes make its bunches larger, and not its work longer. θ goes into the object store once per
@@ -18,10 +18,10 @@ from functools import partial
 
 import numpy as np
 
-import workers
-from quiet import quiet
-from run_log import RunLog
-from workers import AHEAD_SECONDS, MAX_REASON, STRIKES, LocalWorkers, Result, load_of
+from machine.quiet import quiet
+from run_folder.run_log import RunLog
+from workers import local
+from workers.local import AHEAD_SECONDS, MAX_REASON, STRIKES, LocalWorkers, Result, load_of
 
 LOOK_SECONDS = 1.0  # from one look at who is in the cluster to the next
 OPEN_SECONDS = 0.5  # how long a call may stay open at a node
@@ -34,8 +34,8 @@ log = logging.getLogger("hebb")
 
 def evaluator(config: dict, aggregate: Callable) -> Callable:
     """What a node evaluates individuals with; made there, since agents are large."""
-    agents = workers.agents_for(config)
-    return partial(workers.evaluate, agents, aggregate, config["episodes"])
+    agents = local.agents_for(config)
+    return partial(local.evaluate, agents, aggregate, config["episodes"])
 
 
 class _Records(logging.Handler):

@@ -1,12 +1,12 @@
-"""Every command-line option, described once: the parsers (command_line.py), config.json, --resume
-and the README's tables all read this file. `python options.py` writes those tables."""
+"""Every command-line option, described once: the parsers (parsing.py), config.json, --resume
+and the README's tables all read this file. `python -m commands.options` writes those tables."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from hebbian_weights_update import RULES
-from initial_weights import INITIALISATIONS
+from networks.initial_weights import INITIALISATIONS
 
 
 @dataclass(frozen=True)
@@ -429,8 +429,8 @@ def with_tables(text: str) -> str:
     return text
 
 
-if __name__ == "__main__":  # python options.py: write the tables into the README
+if __name__ == "__main__":  # python -m commands.options: write the tables into the README
     from pathlib import Path
 
-    readme = Path(__file__).with_name("README.md")
+    readme = Path(__file__).parents[1] / "README.md"
     readme.write_text(with_tables(readme.read_text()))

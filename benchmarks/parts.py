@@ -19,18 +19,18 @@ import gymnasium
 import numpy as np
 
 import environments
-import pixels
 import policies
 import seeds
-import workers
-from checkpoints import RunFolder
-from command_line import complete
+from commands.options import TRAINING
+from commands.parsing import complete
+from environments.tasks import Interface
 from evolution_strategy_hebb import EvolutionStrategyHebb
 from fitness_functions import Agent, describe
 from hebbian_weights_update import NORMALISATIONS
-from options import TRAINING
-from quiet import quiet
-from tasks import Interface
+from machine.quiet import quiet
+from networks import pixels
+from run_folder.checkpoints import RunFolder
+from workers import local
 
 RULE, INIT, SEED = "ABCD_lr", "uni", 1
 FULL = 1000  # steps of an episode, burn-in included
@@ -82,7 +82,7 @@ def simulate(env, *_) -> None:
 
 
 def original_ant():
-    return environments.GymEnv(environments.gym_registry()["AntBulletEnv-v0"])
+    return environments.registry.GymEnv(environments.gym_registry()["AntBulletEnv-v0"])
 
 
 def ported_ant():
@@ -245,13 +245,13 @@ class Generations:
         self.agent, self.popsize, self.n = Agent(RULE, body, INIT, n_steps), popsize, n
         self.agent.warm_up()
         theta = self.agent.first_theta(SEED, "normal")
-        drawn = workers.shared_array(popsize // 2, theta.size)
-        evaluate = partial(workers.evaluate, [self.agent], np.mean, 1, drawn=drawn)
+        drawn = local.shared_array(popsize // 2, theta.size)
+        evaluate = partial(local.evaluate, [self.agent], np.mean, 1, drawn=drawn)
         given = {"environment": [environment], "popsize": popsize, "seed": SEED}
         self.runs = {}
         for k in sorted({1, n}):
             strategy = EvolutionStrategyHebb(theta, SEED, popsize, threads=k, drawn=drawn)
-            crew = workers.LocalWorkers(k, theta.size, evaluate)
+            crew = local.LocalWorkers(k, theta.size, evaluate)
             crew.map(theta, strategy.ask()[: 2 * k], lambda *_: None)  # wakes them up
             self.runs[k] = strategy, crew, RunFolder.create(folder, complete(TRAINING, given))
 

@@ -1,6 +1,6 @@
 """RESULTS.md from the trained agents: every number in it is read from trained/.
 
-    python results.py
+    python -m analysis.results
 
 writes RESULTS.md, and its table into the README. A folder of trained/ is a run folder with a
 results.json, which `evaluate_hebb.py --run FOLDER --json FOLDER/results.json` writes.
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from checkpoints import RunFolder
-from options import TRAINING
-from safe_files import read_with
+from commands.options import TRAINING
+from run_folder.checkpoints import RunFolder
+from run_folder.safe_files import read_with
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 TRAINED = ROOT / "trained"
 SHOWN = (1, 10, 20, 40, 80)  # generations in the table of what was tried
 CORES = 2  # of the machine of the runs that were begun before config.json said it
@@ -122,9 +122,9 @@ def markdown() -> tuple[str, str]:
     full = [
         "# Results",
         "",
-        "Written by `python results.py` from the files in `trained/`. Mean ± standard deviation of"
-        " the fitness over 100 episodes, each with new random weights (static: the evolved ones)"
-        " and a new world; the interval is the bootstrap's for the mean.",
+        "Written by `python -m analysis.results` from the files in `trained/`. Mean ± standard"
+        " deviation of the fitness over 100 episodes, each with new random weights (static: the"
+        " evolved ones) and a new world; the interval is the bootstrap's for the mean.",
         "",
         table(all_rows, tuple(all_rows[0])),
         "",

@@ -20,9 +20,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dat_files import dat_name, environment_name, load_dat, parse_dat_name, safe_name, save_dat
-from provenance import provenance
-from safe_files import (
+from machine.provenance import provenance
+from run_folder.dat_files import (
+    dat_name,
+    environment_name,
+    load_dat,
+    parse_dat_name,
+    safe_name,
+    save_dat,
+)
+from run_folder.safe_files import (
     FileError,
     csv_text,
     decode_csv,

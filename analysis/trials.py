@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-import workers
-from experiments import Freeze, Lesion, together
+from analysis.experiments import Freeze, Lesion, together
 from fitness_functions import Agent
+from workers import local
 
 RECOVERED = 0.9  # of the intact lifetime's reward
 CONDITIONS = ("intact", "lesioned", "frozen", "lesioned and frozen")
@@ -109,7 +109,7 @@ def lived(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Iterator[tu
         rewards: list[float] = []
         note = functools.partial(_note, rewards)
         on_step = together(*plan.on_step(condition, agent, seed), note)
-        yield condition, workers.live(agent, theta, seed, on_step), np.array(rewards)
+        yield condition, local.live(agent, theta, seed, on_step), np.array(rewards)
 
 
 def live_trial(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Trial:

@@ -19,7 +19,7 @@ import time
 
 import numpy as np
 
-from quiet import quiet
+from machine.quiet import quiet
 
 with quiet():
     import pybullet

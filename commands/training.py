@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-import workers
-from checkpoints import RunFolder, load_agent, load_theta
-from command_line import complete, resumed
+from commands.options import TRAINING
+from commands.parsing import complete, resumed
+from commands.screen import Board, Screen
 from environments import MAX_STEPS, has_time_limit
+from environments.observations import Statistics
 from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, run
 from fitness_functions import Agent
-from observations import Statistics
-from options import TRAINING
-from provenance import available_cores, worker_count
-from run_log import keep_log
-from screen import Board, Screen
-from startup import answer_signals
+from machine.provenance import available_cores, worker_count
+from machine.startup import answer_signals
+from run_folder.checkpoints import RunFolder, load_agent, load_theta
+from run_folder.run_log import keep_log
+from workers import local
 
 log = logging.getLogger("hebb")
 STRATEGY = (  # the options that are the evolution strategy's
@@ -55,7 +55,7 @@ def train(given: dict) -> int:
     if given.get("resume"):
         with RunFolder.open(given["resume"], write=True) as folder:
             config = resumed(TRAINING, given, folder.arguments)
-            agents = workers.agents_for(config)
+            agents = local.agents_for(config)
             reach(config)
             stop = StopSignal()
             folder.change_arguments(generations=config["generations"])
@@ -67,7 +67,7 @@ def train(given: dict) -> int:
     if config["seed"] is None:
         config["seed"] = secrets.randbelow(2**31)
         screen.say(f"seed {config['seed']}")
-    agents = workers.agents_for(config)  # before a folder is made: the environment may be unknown
+    agents = local.agents_for(config)  # before a folder is made: the environment may be unknown
     theta = first_theta(config, agents[0])
     reach(config)
     stop = StopSignal()  # until here, while there is nothing to save, a signal ends all at once
@@ -99,7 +99,7 @@ def check_static(config: dict) -> None:
 def reach(config: dict) -> None:
     """Connect to the cluster where the run is to live on one; ValueError if nobody answers."""
     if config["engine"] == "ray":
-        import ray_cluster
+        from workers import ray_cluster
 
         ray_cluster.connect(config)
 
@@ -109,13 +109,13 @@ def crew_for(config: dict, agents: list, n_workers: int, drawn: np.ndarray | Non
     n, timeout = agents[0].n + agents[0].n_observed, config["lifetime_timeout"]
     aggregate = AGGREGATES[config["aggregate"]]
     if config["engine"] == "ray":
-        from ray_workers import RayWorkers, evaluator
+        from workers.ray_workers import RayWorkers, evaluator
 
         limit = None if config["threads"] == -1 else n_workers
         make_evaluate = partial(evaluator, config, aggregate)
         return RayWorkers(limit, n, make_evaluate, timeout, drawn, available_cores())
-    evaluate = partial(workers.evaluate, agents, aggregate, config["episodes"], drawn=drawn)
-    return workers.LocalWorkers(n_workers, n, evaluate, timeout)
+    evaluate = partial(local.evaluate, agents, aggregate, config["episodes"], drawn=drawn)
+    return local.LocalWorkers(n_workers, n, evaluate, timeout)
 
 
 def shell_line(script: str, *words) -> str:
@@ -137,7 +137,7 @@ def go_on(config: dict, folder: RunFolder, agents: list, theta: np.ndarray | Non
         np.zeros(agent.n) if theta is None else theta,
         **{name: config[name] for name in STRATEGY},
         threads=n_workers,
-        drawn=workers.shared_array(pairs, agent.n) if shared else None,
+        drawn=local.shared_array(pairs, agent.n) if shared else None,
     )
     statistics = Statistics(agent.body.n_inputs) if agent.n_observed else None
     if folder.state is not None:

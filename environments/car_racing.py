@@ -15,7 +15,7 @@ from gymnasium.envs.box2d import car_dynamics, car_racing
 from gymnasium.envs.box2d.car_racing import SCALE, STATE_H, STATE_W, ZOOM
 from gymnasium.utils import EzPickle
 
-from car_racing_pixels import draw, score_pixels
+from environments.car_racing_pixels import draw, score_pixels
 
 
 class _Scalars:

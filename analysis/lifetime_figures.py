@@ -5,11 +5,11 @@ import itertools
 
 import numpy as np
 
-from checkpoints import RunFolder
-from evaluation import read_agent
-from experiments import Recorder, together
+from analysis.evaluation import read_agent
+from analysis.experiments import Recorder, together
+from analysis.trials import lived, plan
 from fitness_functions import Agent
-from trials import lived, plan
+from run_folder.checkpoints import RunFolder
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")

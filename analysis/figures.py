@@ -10,17 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-import lifetime_figures
-import results
-from checkpoints import RunFolder
-from command_line import complete
-from films import check_file, library
+from analysis import lifetime_figures, results
+from analysis.films import check_file, library
+from analysis.lifetime_figures import COLOURS, agent_of, layer_names, lines
+from commands.options import TRAINING
+from commands.parsing import complete
+from commands.training import first_theta
 from fitness_functions import Agent
 from hebbian_weights_update import RULES
-from lifetime_figures import COLOURS, agent_of, layer_names, lines
-from options import TRAINING
-from safe_files import write_file
-from training import first_theta
+from run_folder.checkpoints import RunFolder
+from run_folder.safe_files import write_file
 
 SUFFIXES = (".png", ".svg", ".pdf")
 NOT_A_SETTING = {"seed", "folder", "print_every", "generations", "eval_every", "eval_episodes"}

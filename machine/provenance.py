@@ -42,7 +42,7 @@ def available_cores() -> int:
 
 def git_commit() -> str | None:
     """The commit of this code, with `-dirty` when it was changed; None outside a checkout."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     if not (here / ".git").exists():
         return None
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]

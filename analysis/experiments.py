@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 import seeds
-from initial_weights import INITIALISATIONS
+from networks.initial_weights import INITIALISATIONS
 
 LESION = 32  # a purpose of its own beside those of seeds.py: where and to what a lesion damages
 

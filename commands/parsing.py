@@ -4,7 +4,7 @@ resumed run may change. Imports nothing heavy, so that `--help` answers at once.
 import argparse
 import sys
 
-from options import Option
+from commands.options import Option
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,7 +1,7 @@
 """What --engine ray costs: the driver under 1,024 simulated workers, what travels, and what
 follows for clusters of any size.
 
-python benchmark_ray.py
+python -m benchmarks.ray_cost
 """
 
 import argparse
@@ -14,15 +14,14 @@ from functools import partial
 
 import numpy as np
 
-import ray_cluster
-import startup  # noqa: F401 (first: threads and signals)
-import workers
-from command_line import complete
+import machine.startup  # noqa: F401 (first: threads and signals)
+from commands.options import TRAINING
+from commands.parsing import complete
 from evolution_strategy_hebb import EvolutionStrategyHebb
-from options import TRAINING
-from provenance import available_cores
-from ray_workers import OPEN_SECONDS, RayWorkers, _Node
-from workers import Result
+from machine.provenance import available_cores
+from workers import local, ray_cluster
+from workers.local import Result
+from workers.ray_workers import OPEN_SECONDS, RayWorkers, _Node
 
 NODES, CORES = 16, 64  # of the simulated cluster
 TASKS = ("AntBulletEnv-v0", "CarRacing-v0")
@@ -142,13 +141,13 @@ def travels(n: int) -> None:
 def predict(name: str, threads: int) -> None:
     """Seconds of what the driver does, of a lifetime, and the share of a cluster that works."""
     config = complete(TRAINING, {"environment": [name], "seed": 1})
-    agents = workers.agents_for(config | {"early_stop": 10**9})
+    agents = local.agents_for(config | {"early_stop": 10**9})
     theta, n = agents[0].first_theta(1, "normal"), agents[0].n
     strategy = EvolutionStrategyHebb(theta, 1, 2 * PAIRS)
     individuals, begun = strategy.ask(), time.perf_counter()
     strategy.ask()
     ask = (time.perf_counter() - begun) / PAIRS
-    results = [workers.evaluate(agents, np.mean, 1, theta, one) for one in individuals[:4]]
+    results = [local.evaluate(agents, np.mean, 1, theta, one) for one in individuals[:4]]
     lifetime = max(result.seconds / result.steps for result in results) * 1000
     print(f"{name}: n = {n}, 1,000 steps {lifetime:.2f} s, ask {1e6 * ask:.0f} µs per pair")
     drawn = np.ones((PAIRS, n), np.float32)

@@ -10,16 +10,16 @@ from typing import NamedTuple
 import numpy as np
 
 import environments
-import workers
-from checkpoints import RunFolder, load_agent, load_theta
-from command_line import complete
-from experiments import together
-from films import SUFFIXES, Film, check_file, frames_per_second, library
+from analysis.experiments import together
+from analysis.films import SUFFIXES, Film, check_file, frames_per_second, library
+from analysis.trials import Plan, Trial, compare, live_trial, plan, table, told
+from commands.options import HEBB_RULE, INIT_WEIGHTS, TRAINING
+from commands.parsing import complete
 from fitness_functions import Agent
-from options import HEBB_RULE, INIT_WEIGHTS, TRAINING
-from provenance import worker_count
-from safe_files import write_file
-from trials import Plan, Trial, compare, live_trial, plan, table, told
+from machine.provenance import worker_count
+from run_folder.checkpoints import RunFolder, load_agent, load_theta
+from run_folder.safe_files import write_file
+from workers import local
 
 
 class Episode(NamedTuple):
@@ -38,7 +38,7 @@ class Lived(NamedTuple):
 
 def live_episode(agents: list[Agent], theta: np.ndarray, episode: Episode) -> Lived:
     begun = time.perf_counter()
-    outcome = workers.live(agents[episode.environment], theta, episode.seed)
+    outcome = local.live(agents[episode.environment], theta, episode.seed)
     return Lived(*outcome, time.perf_counter() - begun)
 
 
@@ -72,7 +72,7 @@ def read_agent(config: dict) -> tuple[list[Agent], np.ndarray, list[str]]:
     living = complete(TRAINING, trained) | {"shared_rules": 0, "seed": 0}
     if config["max_steps"]:
         living["max_steps"] = config["max_steps"]
-    agents = workers.agents_for(living, names)
+    agents = local.agents_for(living, names)
     return agents, load_theta(agents[0], paths), seen
 
 
@@ -96,7 +96,7 @@ def evaluate(config: dict) -> int:
     else:
         job = partial(try_episode, planned) if planned.after else live_episode
         n_workers = worker_count(config["threads"])
-        crew = workers.LocalWorkers(min(n_workers, len(episodes)), theta.size, partial(job, agents))
+        crew = local.LocalWorkers(min(n_workers, len(episodes)), theta.size, partial(job, agents))
         try:
             lived = crew.map(theta, episodes, lambda *_: None)
         finally:

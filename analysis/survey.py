@@ -1,6 +1,6 @@
 """Which environments live a lifetime here, and why the others do not: a Markdown table.
 
-    python survey.py bullet
+    python -m analysis.survey bullet
 
 Every id of both registries whose name or module contains the word is lived in by a random network,
 in a process of its own, for up to STEPS steps.
@@ -8,7 +8,7 @@ in a process of its own, for up to STEPS steps.
 
 import sys
 
-import startup  # noqa: F401 (first: threads and signals)
+import machine.startup  # noqa: F401 (first: threads and signals)
 
 STEPS = 20
 
@@ -17,7 +17,7 @@ def live(environment: str) -> list[str]:
     """A row of the table."""
     import environments
     from fitness_functions import Agent, describe
-    from quiet import quiet
+    from machine.quiet import quiet
 
     limit = environments.find(environment).max_episode_steps or "none"
     try:
@@ -37,7 +37,7 @@ def main(words: list[str]) -> None:
     from concurrent.futures import ProcessPoolExecutor
 
     import environments
-    from workers import fork
+    from workers.local import fork
 
     names = [
         name

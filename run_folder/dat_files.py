@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from safe_files import (
+from run_folder.safe_files import (
     FileError,
     array_from,
     check_shape,
