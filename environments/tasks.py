@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from gymnasium import spaces
 
-from networks.mirror import QUADRUPED, Mirror
+from rules.mirror import QUADRUPED, Mirror
 
 
 def car(y: np.ndarray, space) -> np.ndarray:
