@@ -5,16 +5,16 @@ python evaluate_hebb.py --run heb_coeffs/RUN_ID
 
 import sys
 
-import startup  # noqa: F401 (first: threads and signals)
-from command_line import complete, fail, parser
-from options import EVALUATION
+import machine.startup  # noqa: F401 (first: threads and signals)
+from commands.options import EVALUATION
+from commands.parsing import complete, fail, parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     given = vars(parser(EVALUATION, __doc__.split("\n")[0]).parse_args(arguments))
     try:
         config = complete(EVALUATION, given)
-        from evaluation import evaluate
+        from analysis.evaluation import evaluate
 
         return evaluate(config)
     except (ValueError, OSError) as error:
