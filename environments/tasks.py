@@ -88,7 +88,8 @@ def task_of(
     update_every: int = 1,
 ) -> Task:
     """The row of an environment, with the options of these names in place of what it says."""
-    task = next(task for task in TASKS if re.search(task.pattern, environment))
+    name = environment.rpartition(":")[2]  # of module:Id-v0 the id alone
+    task = next(task for task in TASKS if re.search(task.pattern, name))
     return replace(
         task,
         normalise=task.normalise if normalization == "auto" else normalization,
