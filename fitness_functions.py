@@ -1,7 +1,7 @@
 """What a set of coefficients is worth: `lifetime` is the only episode loop there is."""
 
+import contextlib
 import copy
-import functools
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -71,6 +71,20 @@ def lifetime(
         if stop:
             break
     return Outcome(fitness, t + 1)
+
+
+@contextlib.contextmanager
+def global_generators(seed: int):
+    """Seed Python's and numpy's, for environments that draw from them; the caller's draws go on
+    afterwards as if nothing had been."""
+    before = random.getstate(), np.random.get_state(legacy=False)
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 def describe(environment: str, wrappers: tuple = (), **options) -> Interface:
@@ -150,18 +164,17 @@ class Agent(Genome):
         encode = Normaliser(self.body.encode, observed) if self.n_observed else None
         self.be_born(vector, seed)
         world = seeds.integer(seed, seeds.WORLD)
-        random.seed(world)  # for environments that draw from the global generators
-        np.random.seed(world)
-        env, outcome = self._enter(), None
-        try:
-            outcome = lifetime(
-                env, self.body, self.policy, self.update, planes, world, self.max_steps, on_step,
-                encode,
-            )  # fmt: skip
-            return outcome
-        finally:
-            self.seen = encode.seen if encode else None
-            self._leave(env, whole=outcome is not None)
+        with global_generators(world):
+            env, outcome = self._enter(), None
+            try:
+                outcome = lifetime(
+                    env, self.body, self.policy, self.update, planes, world, self.max_steps,
+                    on_step, encode,
+                )  # fmt: skip
+                return outcome
+            finally:
+                self.seen = encode.seen if encode else None
+                self._leave(env, whole=outcome is not None)
 
     def _enter(self):
         if self._given is not None:
@@ -182,9 +195,17 @@ class Agent(Genome):
             env.close()
 
 
-@functools.lru_cache(maxsize=8)
+_agents: dict[tuple, tuple] = {}  # the arguments of agent_for -> the environment's spec, the agent
+
+
 def agent_for(hebb_rule: str, environment: str, init_weights: str) -> Agent:
-    return Agent(hebb_rule, describe(environment), init_weights)
+    """The agent of these arguments, made once for as long as the id means the same environment."""
+    key, spec = (hebb_rule, environment, init_weights), environments.find(environment)
+    if key not in _agents or _agents[key][0] is not spec:
+        if len(_agents) >= 8:
+            _agents.clear()
+        _agents[key] = spec, Agent(hebb_rule, describe(environment), init_weights)
+    return _agents[key][1]
 
 
 def fitness_hebb(

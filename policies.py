@@ -106,6 +106,8 @@ class MLP_heb(_Policy):
 
     def forward(self, observation):
         """Fill the activations from an (n_inputs,) observation; False if anything is not finite."""
+        if observation.size != self.sizes[0]:  # numpy would repeat a single number
+            raise ValueError(f"{observation.size} inputs given, {self.sizes[0]} expected")
         self.activations[: self.sizes[0]] = observation
         return _dense(self.weights, self.activations, self.sizes)
 

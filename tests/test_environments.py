@@ -1,6 +1,7 @@
 """Every kind of environment lives a lifetime, or is refused by name."""
 
 import math
+import random
 
 import gymnasium
 import numpy as np
@@ -153,3 +154,44 @@ def test_every_task_has_its_row():
 def test_an_environment_without_a_time_limit_is_known_as_such():
     assert environments.has_time_limit("CartPole-v1")
     assert not environments.has_time_limit("CliffWalking-v1")
+
+
+class Shrinks(Synthetic):
+    """Declares two numbers, and gives other shapes from the third step on."""
+
+    def __init__(self, later):
+        super().__init__(spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(2))
+        self.later = later
+
+    def step(self, action):
+        _, *rest = super().step(action)
+        return np.zeros(2 if self.t < 3 else self.later, np.float32), *rest
+
+
+@pytest.mark.parametrize("later", [1, 3])
+def test_an_observation_of_another_size_than_declared_fails_the_lifetime(later):
+    with pytest.raises(ValueError, match=f"{later} inputs given, 2 expected"):
+        fitness_hebb("A", "Shrinks-v0", "uni", np.zeros(8576), seed=1, env=Shrinks(later))
+
+
+def test_the_callers_global_generators_go_on_as_if_nothing_had_been():
+    subject = agent("CartPole-v1", max_steps=5)
+    theta = subject.first_theta(3, "normal")
+    random.seed(4), np.random.seed(4)
+    expected = [random.random(), random.random(), *np.random.random(2)]
+    random.seed(4), np.random.seed(4)
+    drawn = [random.random(), np.random.random()]
+    subject.live(theta, 5)
+    drawn += [random.random(), np.random.random()]
+    assert drawn == [expected[0], expected[2], expected[1], expected[3]]
+
+
+def test_a_body_that_is_registered_again_is_the_new_one():
+    pytest.importorskip("pybullet")
+    coefficients = np.full((12_288, 5), 0.1, np.float32)
+    found = []
+    for side in ("Left", "Right"):
+        body = environments.find(f"AntDamaged{side}BulletEnv-v0").kwargs["body"]
+        environments.register_body("AntTwiceBulletEnv-v0", body)
+        found.append(fitness_hebb("ABCD_lr", "AntTwiceBulletEnv-v0", "ones", coefficients, seed=3))
+    assert found[0] != found[1]
