@@ -1,10 +1,9 @@
 """What a set of coefficients is worth: `lifetime` is the only episode loop there is."""
 
-import contextlib
 import copy
 import math
-import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -73,20 +72,6 @@ def lifetime(
     return Outcome(fitness, t + 1)
 
 
-@contextlib.contextmanager
-def global_generators(seed: int):
-    """Seed Python's and numpy's, for environments that draw from them; the caller's draws go on
-    afterwards as if nothing had been."""
-    before = random.getstate(), np.random.get_state(legacy=False)
-    random.seed(seed)
-    np.random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-
-
 def describe(environment: str, wrappers: tuple = (), **options) -> Interface:
     """The spaces and the task of an environment, made for this question alone.
 
@@ -94,9 +79,38 @@ def describe(environment: str, wrappers: tuple = (), **options) -> Interface:
     """
     env = environments.make(environment, **dict(wrappers))
     try:
-        return interface(env, environment, wrappers, **options)
+        body = interface(env, environment, wrappers, **options)
     finally:
         env.close()
+    return replace(body, time_limit=environments.has_time_limit(environment))
+
+
+def examine(environment: str, wrappers: tuple = (), **options) -> Interface:
+    """`describe`, and whether the environment follows its seed."""
+    body = describe(environment, wrappers, **options)
+    return replace(body, follows_seed=follows_its_seed(body))
+
+
+def follows_its_seed(body: Interface, steps: int = 5) -> bool:
+    """Whether an environment that is made and reset twice with one seed gives the same twice, in
+    its first steps; one that raises is given the benefit of the doubt."""
+    found = []
+    for _ in range(2):
+        env, actions = environments.make(body.environment, **dict(body.wrappers)), seeds.stream(0)
+        try:
+            with seeds.global_generators(1):
+                found.append([np.asarray(env.reset(seed=1)[0])])
+                for _ in range(steps):
+                    output = actions.standard_normal(body.n_outputs, np.float32)
+                    observation, reward, terminated, truncated, _ = env.step(body.act(output))
+                    found[-1] += [np.asarray(observation), np.asarray(reward)]
+                    if terminated or truncated:
+                        break
+        except Exception:  # lifetimes will tell what it is
+            return True
+        finally:
+            env.close()
+    return all(map(np.array_equal, *found))
 
 
 class Agent(Genome):
@@ -164,7 +178,7 @@ class Agent(Genome):
         encode = Normaliser(self.body.encode, observed) if self.n_observed else None
         self.be_born(vector, seed)
         world = seeds.integer(seed, seeds.WORLD)
-        with global_generators(world):
+        with seeds.global_generators(world):
             env, outcome = self._enter(), None
             try:
                 outcome = lifetime(

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 import environments
 from environments.tasks import interface, task_of
-from fitness_functions import Agent, describe, fitness_hebb
+from fitness_functions import Agent, describe, fitness_hebb, follows_its_seed
 
 
 def agent(environment, rule="ABCD_lr", **options):
@@ -60,7 +60,7 @@ def test_a_module_that_does_not_exist_is_an_error_that_names_it():
 
 
 def test_spaces_that_no_network_fits_are_refused_by_name():
-    with pytest.raises(ValueError, match="Blackjack-v1: its observation space is Tuple"):
+    with pytest.raises(ValueError, match="Blackjack-v1: its observation space is Tuple.*Flatten"):
         describe("Blackjack-v1")
 
 
@@ -154,6 +154,14 @@ def test_every_task_has_its_row():
 def test_an_environment_without_a_time_limit_is_known_as_such():
     assert environments.has_time_limit("CartPole-v1")
     assert not environments.has_time_limit("CliffWalking-v1")
+
+
+@pytest.mark.parametrize(
+    "environment, expected",
+    [("CartPole-v1", True), ("LunarLander-v2", True), ("misbehaving:Wilful-v0", False)],
+)
+def test_an_environment_that_ignores_its_seed_is_found_out(environment, expected):
+    assert follows_its_seed(describe(environment)) is expected
 
 
 class Shrinks(Synthetic):
