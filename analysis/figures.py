@@ -22,7 +22,7 @@ from run_folder.checkpoints import RunFolder
 from run_folder.safe_files import write_file
 
 SUFFIXES = (".png", ".svg", ".pdf")
-MAX_LABEL = 60  # characters of the settings by which a legend names a run
+MAX_LABEL = 40  # characters of a label that stands among the curves
 NOT_A_SETTING = {"seed", "folder", "print_every", "generations", "eval_every", "eval_episodes"}
 NOT_A_SETTING |= {option.name for option in TRAINING if option.resumable}
 LOOK = {
@@ -73,7 +73,7 @@ def in_words(value) -> str:
 def add_legend(figure, axes) -> None:
     """Among the curves where the labels are short, else in lines below them."""
     handles, labels = axes.get_legend_handles_labels()
-    if max(map(len, labels)) <= 40:
+    if max(map(len, labels)) <= MAX_LABEL:
         axes.legend(loc="best")
         return
     wrapped = [textwrap.fill(label, 90) for label in labels]
