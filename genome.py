@@ -1,95 +1,188 @@
 """The layout of θ: what evolves, in which order, and under which names it is filed."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 import seeds
-from hebbian_weights_update import RULES
+from hebbian_weights_update import REFERENCE
+from rules.formulas import Rule
 
 
 class Genome:
     """θ = coefficients, then what is evolved beside them: the conv weights of pixel networks; with
     `coevolve` conv and dense weights. A static network's θ is conv and dense weights alone.
 
-    With `shared_rules` R, θ holds R rules of K coefficients, and each of the S synapses uses one of
-    them, by an assignment that the seed fixes; otherwise each has its own (S·K).
+    Each of the S synapses has its own K coefficients (S·K), row after row; then come, for rules
+    that have such, K' coefficients of each of the N neurons, input first and layer after layer.
+    Three options search elsewhere:
+    with `shared_rules` R, θ holds R rules, and each synapse uses one of them, by an assignment that
+    the seed fixes; with `mirror`, one rule for each pair of mirrored synapses; with
+    `sigma_factors`, NAME=FACTOR of a column or of the other block, numbers that are multiplied by
+    the factor, so that σ disturbs what they stand for by FACTOR · σ.
     A vector that is broadcast or filed may carry `n_observed` numbers behind θ: the statistics of
     the observations, which are not evolved.
     """
 
     def __init__(
         self,
-        hebb_rule: str,
+        rule: Rule,
         policy,
         init_weights: str,
-        shared_rules: int,
-        n_observed: int,
-        seed: int,
+        shared_rules: int = 0,
+        n_observed: int = 0,
+        seed: int = 0,
+        mirror=None,
+        sigma_factors: Sequence[str] | None = None,
     ):
-        self.rule, self.policy, self.init_weights = hebb_rule, policy, init_weights
-        self.static = hebb_rule == "static"
+        self.rule, self.policy, self.init_weights = rule, policy, init_weights
+        self.static = not rule.program
         evolves_dense = self.static or init_weights == "coevolve"
         self.n_evolved = policy.n_conv + (policy.n_plastic if evolves_dense else 0)
         self.n_observed = n_observed
-        self.assignment = None
+        self.assignment = self.signs = None
+        n_rules = policy.n_plastic
         if shared_rules:
+            if rule.neuron_columns:
+                raise ValueError(f"--shared_rules are of synapses; neurons have those of {rule}")
             rng = seeds.stream(seed, seeds.SHARED_RULES)
             self.assignment = rng.integers(shared_rules, size=policy.n_plastic)
-        self.columns = len(RULES[hebb_rule])
-        self.n_coefficients = (shared_rules or policy.n_plastic) * self.columns
+            n_rules = shared_rules
+        elif mirror:
+            if rule.name not in REFERENCE:
+                raise ValueError(f"--mirror takes the rules {', '.join(REFERENCE)}, not {rule}")
+            self.assignment, self.signs = mirror.tie(policy.sizes, rule.columns)
+            n_rules = int(self.assignment.max()) + 1
+        self.n_of_synapses = n_rules * len(rule.columns)
+        n_of_neurons = int(policy.sizes.sum()) * len(rule.neuron_columns)
+        self.n_coefficients = self.n_of_synapses + n_of_neurons
+        if not self.n:
+            raise ValueError(f"nothing evolves: {rule} has no coefficients")
+        self.scale = self._scale(sigma_factors) if sigma_factors else None
 
     @property
     def n(self) -> int:
         """Length of θ."""
         return self.n_coefficients + self.n_evolved
 
-    def split(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Coefficients (S, K), evolved weights, and the observations' statistics of a vector."""
-        coefficients, evolved, observed = np.split(vector, [self.n_coefficients, self.n])
-        coefficients = coefficients.reshape(-1, self.columns) if self.columns else coefficients
-        if self.assignment is not None:
-            coefficients = coefficients[self.assignment]
-        return coefficients, evolved, observed.reshape(2, -1)
+    @property
+    def evolved_label(self) -> str:
+        """Of the block behind the coefficients, in the names of files."""
+        if self.static:
+            return "weights"
+        coevolved = self.init_weights == "coevolve"
+        return "coevolved_initial_weights" if coevolved else "CNN_parameters"
+
+    def _scale(self, sigma_factors: Sequence[str]) -> np.ndarray:
+        """(n,) float32: what θ is multiplied by; ValueError for a name that does not evolve."""
+        rule = self.rule
+        names = rule.columns + rule.neuron_columns
+        names += (self.evolved_label,) if self.n_evolved else ()
+        factors = dict.fromkeys(names, 1.0)
+        for given in sigma_factors:
+            name, _, factor = given.partition("=")
+            if name not in factors:
+                raise ValueError(f"--sigma_factors {given}: choose among {', '.join(names)}")
+            factors[name] = positive(factor, f"--sigma_factors {given}")
+        repeated = (
+            (rule.columns, self.n_of_synapses // max(len(rule.columns), 1)),
+            (rule.neuron_columns, int(self.policy.sizes.sum())),
+            ((self.evolved_label,), self.n_evolved),
+        )
+        each = [np.tile([factors.get(name, 1.0) for name in row], n) for row, n in repeated]
+        return np.concatenate(each).astype(np.float32)
+
+    def unscaled(self, theta: np.ndarray) -> np.ndarray:
+        """θ as coefficients and weights."""
+        return theta if self.scale is None else theta * self.scale
+
+    def split(self, vector: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Of a vector: coefficients of synapses (S, K) and of neurons (N, K'), evolved weights,
+        and the observations' statistics (2, n_inputs)."""
+        theta, observed = self.unscaled(vector[: self.n]), vector[self.n :]
+        ends = [self.n_of_synapses, self.n_coefficients]
+        of_synapses, of_neurons, evolved = np.split(theta, ends)
+        if self.rule.columns:
+            of_synapses = of_synapses.reshape(-1, len(self.rule.columns))
+            if self.assignment is not None:
+                of_synapses = of_synapses[self.assignment]
+            if self.signs is not None:
+                of_synapses *= self.signs
+        else:
+            of_synapses = np.empty((self.policy.n_plastic, 0), np.float32)
+        of_neurons = of_neurons.reshape(self.policy.sizes.sum(), len(self.rule.neuron_columns))
+        return of_synapses, of_neurons, evolved, observed.reshape(2, -1)
 
     def blocks(self, vector: np.ndarray) -> dict[str, np.ndarray]:
         """A vector as it is filed, by the label in the file's name.
 
-        Coefficients are (S, K), or (S,) for K = 1, as in the reference.
+        Coefficients are (S, K), or (S,) for K = 1, as in the reference; those of neurons alone
+        (N, K'). A rule that has both files them flat, S·K numbers and then N·K'.
         """
-        coefficients, evolved, observed = self.split(vector)
-        if self.columns == 1:
+        of_synapses, of_neurons, evolved, observed = self.split(vector)
+        coefficients = of_synapses if self.rule.columns else of_neurons
+        if self.rule.columns and self.rule.neuron_columns:
+            coefficients = np.concatenate([of_synapses.ravel(), of_neurons.ravel()])
+        elif coefficients.shape[1] == 1:
             coefficients = coefficients.ravel()
-        result = {} if self.static else {"coeffs": coefficients}
-        if self.static:
-            result["weights"] = evolved
-        elif self.n_evolved:
-            coevolved = self.init_weights == "coevolve"
-            result["coevolved_initial_weights" if coevolved else "CNN_parameters"] = evolved
+        result = {"coeffs": coefficients} if self.n_coefficients else {}
+        if self.n_evolved:
+            result[self.evolved_label] = evolved
         if self.n_observed:
             result["observation_statistics"] = observed
         return result
 
     def join(self, *blocks: np.ndarray) -> np.ndarray:
-        """The vector of its blocks; ValueError where their sizes are not those of this network."""
-        sizes = [self.n_coefficients, self.n_evolved, self.n_observed]
-        sizes = [size for size in sizes if size]
+        """The vector of its blocks; ValueError where their sizes are not those of this network, or
+        where they are not mirrored and `mirror` is asked for."""
+        n_filed = self.policy.n_plastic * len(self.rule.columns)
+        n_filed += self.n_coefficients - self.n_of_synapses
+        sizes = [size for size in (n_filed, self.n_evolved, self.n_observed) if size]
         given = [np.size(block) for block in blocks]
         if given != sizes:
             raise ValueError(
                 f"{self.rule} with {self.init_weights} weights takes "
                 f"{' and '.join(map(str, sizes))} numbers, not {' and '.join(map(str, given))}"
             )
-        return np.concatenate([np.ravel(block).astype(np.float32) for block in blocks])
+        blocks = [np.ravel(block).astype(np.float32) for block in blocks]
+        if self.signs is not None:
+            blocks[0] = self._halved(blocks[0].reshape(self.signs.shape)).ravel()
+        vector = np.concatenate(blocks)
+        if self.scale is not None:
+            vector[: self.n] /= self.scale
+        return vector
+
+    def _halved(self, coefficients: np.ndarray) -> np.ndarray:
+        """One rule of each pair of mirrored synapses."""
+        _, first = np.unique(self.assignment, return_index=True)
+        rules = coefficients[first] * self.signs[first]
+        if not np.array_equal(rules[self.assignment] * self.signs, coefficients):
+            raise ValueError("--mirror: these coefficients are not those of a mirrored network")
+        return rules
 
     def first_theta(self, seed: int, distribution: str) -> np.ndarray:
         """θ₀ ~ N(0, 1) or U(-1, 1), (n,) float32; a static network's from `default`."""
         rng = seeds.stream(seed, seeds.START)
         if self.static:
-            return self.policy.draw(rng)
-        if distribution == "uniform":
-            return rng.uniform(-1, 1, self.n).astype(np.float32)
-        return rng.standard_normal(self.n, dtype=np.float32)
+            theta = self.policy.draw(rng)
+        elif distribution == "uniform":
+            theta = rng.uniform(-1, 1, self.n).astype(np.float32)
+        else:
+            theta = rng.standard_normal(self.n, dtype=np.float32)
+        return theta if self.scale is None else theta / self.scale
 
     def mean_square(self, theta: np.ndarray) -> float:
         """Of the coefficients (static: of the weights), for the penalty on fitness."""
-        part = theta[: self.n_coefficients or self.n]
+        part = self.unscaled(theta)[: self.n_coefficients or self.n]
         return float(np.dot(part, part)) / part.size
+
+
+def positive(text: str, of: str) -> float:
+    """The number of a text; ValueError when it is none, or not above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{of}: a factor is a number above 0")
+    return number

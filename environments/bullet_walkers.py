@@ -4,9 +4,9 @@ Robots, tasks and physics are those of `pybullet_envs_gymnasium`; observations a
 of the original `pybullet_envs`, bit for bit (the port rounds the joints' angles differently).
 What is different is the way to them:
 
-- one call asks the engine for all links, one for the joints, one for the contacts, and one tells it
-  all torques; before, every part and joint took calls of its own, half the time of a step;
-- every `reset` builds a new world and costs 6 ms. In the original a second reset differs from the
+- what a step asks the engine and tells it goes through `bullet_calls`, in bulk; before, every part
+  and joint took calls of its own, half the time of a step;
+- every `reset` builds a new world and costs 2 ms. In the original a second reset differs from the
   first: by then the floor counts as a part of the robot, whose place is the mean of its parts;
 - no server is searched for, films need neither display nor OpenGL, and the engine is silent.
 """
@@ -19,16 +19,17 @@ import time
 
 import numpy as np
 
+from environments.bullet_arithmetic import centre, drive, effort, observe
+from environments.bullet_calls import calls
 from machine.quiet import quiet
+from machine.rebound import rebound
 
 with quiet():
     import pybullet
     from pybullet_envs_gymnasium import gym_locomotion_envs as upstream
     from pybullet_envs_gymnasium.env_bases import MJCFBaseBulletEnv
+    from pybullet_envs_gymnasium.robot_bases import BodyPart, Pose_Helper, XmlBasedRobot
     from pybullet_utils.bullet_client import BulletClient
-
-
-AT_LIMIT = float(np.float32(0.99))  # of a joint's range; compared in single precision
 
 
 class Engine(BulletClient):
@@ -54,8 +55,16 @@ def display_opens() -> bool:
     return bool(display) and not x11.XCloseDisplay(ctypes.c_void_p(display))
 
 
+class Part(BodyPart):
+    """A part of a robot that does not ask where it was at first."""
+
+    def __init__(self, bullet_client, body_name, bodies, body_index, part_index):
+        self._p, self.bodies, self.bodyIndex = bullet_client, bodies, body_index
+        self.bodyPartIndex, self.bp_pose = part_index, Pose_Helper(self)
+
+
 class BulkRobot:
-    """Mixed into a robot of upstream's: one call for the state of everything, one for the torques.
+    """Mixed into a robot of upstream's: the state of everything at once, and all torques.
 
     `env` is set before anything else: robot and environment share one random source, on whichever
     of the two it is replaced.
@@ -67,76 +76,64 @@ class BulkRobot:
         lambda self, source: setattr(self.env, "np_random", source),
     )
 
+    addToScene = rebound(XmlBasedRobot.addToScene, BodyPart=Part)
+
     def robot_specific_reset(self, bullet_client):
         super().robot_specific_reset(bullet_client)
-        # The order of the parts is the order of the sums in `calc_state`; -1 is the base.
-        links = [part.bodyPartIndex for part in self.parts.values()]
-        self.base_at = links.index(-1) if -1 in links else None
-        self.links = [link for link in links if link >= 0]
-        self.torso, self.ground = self.robot_body.bodyPartIndex, []
         joints = self.ordered_joints
-        self.driven = [joint.jointIndex for joint in joints]
-        self.ranges = [
-            (0.5 * (joint.lowerLimit + joint.upperLimit), joint.upperLimit - joint.lowerLimit)
-            for joint in joints
-        ]
+        parts = [part.bodyPartIndex for part in self.parts.values()]  # in the order of the sums
+        self.calls = calls(
+            *(bullet_client, self.objects[0], parts, self.robot_body.bodyPartIndex),
+            [joint.jointIndex for joint in joints],
+        )
+        self.feet_at = np.array([foot.bodyPartIndex for foot in self.feet])
+        self.places, self.pose = np.empty((len(parts), 3)), np.empty(10)
+        self.joints = np.empty((len(joints), 2))
+        low, high = np.array([[joint.lowerLimit, joint.upperLimit] for joint in joints]).T
+        self.middles, self.spans = 0.5 * (low + high), high - low
         # The humanoid's motors are its joints, in the same order, with powers of their own.
         powers = getattr(self, "motor_power", [joint.power_coef for joint in joints])
-        self.gains = [self.power * power for power in powers]
+        self.gains = np.array([self.power * power for power in powers])
+        self.torques, self.turn, self.way = np.empty(len(joints)), np.eye(3), np.empty(2)
+        self.joint_speeds = np.zeros(len(joints), np.float32)
 
     def apply_action(self, a):
-        a = np.asarray(a).tolist()
-        if not all(map(math.isfinite, a)):
-            raise ValueError("an action must be finite")
-        torques = [gain * min(max(x, -1.0), 1.0) for gain, x in zip(self.gains, a, strict=True)]
-        mode = pybullet.TORQUE_CONTROL
-        self._p.setJointMotorControlArray(self.objects[0], self.driven, mode, forces=torques)
-
-    def look(self):
-        """Positions of all parts; position, orientation (quaternion) and speed of the torso."""
-        engine, body = self._p, self.objects[0]
-        links = engine.getLinkStates(body, self.links, computeLinkVelocity=self.torso >= 0)
-        places = [link[0] for link in links]
-        if self.torso >= 0:
-            torso = links[self.links.index(self.torso)]
-            position, orientation, speed = torso[0], torso[1], torso[6]
-        else:
-            position, orientation = engine.getBasePositionAndOrientation(body)
-            speed, _ = engine.getBaseVelocity(body)
-            places.insert(self.base_at, position)
-        return places + self.ground, position, orientation, speed
+        a = np.asarray(a)
+        if a.shape != self.gains.shape or not drive(a, self.gains, self.torques):
+            raise ValueError(f"an action must be {self.gains.size} finite numbers")
+        self.calls.push(self.torques)
 
     def calc_state(self):
-        """The observation, float32: the original's formulas, in its order of rounding.
-
-        Few numbers: plain Python is faster than numpy, except where numpy's own rounding counts
-        (its sums go in pairs, its sines and the matrix product are not the C library's).
-        """
-        places, self.body_real_xyz, orientation, speed = self.look()
-        joints = []
-        states = self._p.getJointStates(self.objects[0], self.driven)
-        for state, (middle, span) in zip(states, self.ranges, strict=True):
-            # the angle from -1 to 1 within the joint's limits, and its speed
-            joints += [2 * (state[0] - middle) / span, 0.1 * state[1]]
-        ground_plan = np.array([[place[0] for place in places], [place[1] for place in places]])
-        x, y = np.add.reduce(ground_plan, axis=1) / len(places)
+        """The observation, float32: the original's formulas, in its order of rounding."""
+        self.calls.look(self.places, self.pose, self.joints)
+        x, y = centre(self.places)
+        pose = self.pose.tolist()
+        self.body_real_xyz = pose[:3]
         z = self.body_real_xyz[2]
         self.body_xyz = x, y, z
-        self.body_rpy = roll, pitch, yaw = pybullet.getEulerFromQuaternion(orientation)
+        self.body_rpy = roll, pitch, yaw = pybullet.getEulerFromQuaternion(pose[3:7])
         if self.initial_z is None:
             self.initial_z = z
-        way = np.array([self.walk_target_y - y, self.walk_target_x - x])
-        self.walk_target_theta = np.arctan2(*way)
-        self.walk_target_dist = math.sqrt(way.dot(way))
+        to_y, to_x = self.walk_target_y - y, self.walk_target_x - x
+        self.walk_target_theta = np.arctan2(to_y, to_x)
+        self.way[:] = to_y, to_x
+        self.walk_target_dist = math.sqrt(self.way.dot(self.way))
         angle = self.walk_target_theta - yaw
-        cos, sin = np.cos(-yaw), np.sin(-yaw)
-        vx, vy, vz = np.dot(np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]), speed)
-        body = [z - self.initial_z, np.sin(angle), np.cos(angle), 0.3 * vx, 0.3 * vy, 0.3 * vz]
-        state = np.array([*body, roll, pitch, *joints, *self.feet_contact.tolist()], np.float32)
-        end = 8 + len(joints)
-        self.joint_speeds = state[9:end:2]
-        self.joints_at_limit = sum(abs(x) > AT_LIMIT for x in state[8:end:2].tolist())
-        return state.clip(-5, 5)
+        turn = self.turn
+        turn[0, 0] = turn[1, 1] = np.cos(-yaw)
+        turn[1, 0] = np.sin(-yaw)
+        turn[0, 1] = -turn[1, 0]
+        vx, vy, vz = turn.dot(self.pose[7:]).tolist()
+        body = (
+            *(z - self.initial_z, np.sin(angle), np.cos(angle)),
+            *(0.3 * vx, 0.3 * vy, 0.3 * vz, roll, pitch),
+        )
+        state = np.empty(8 + self.joints.size + self.feet_at.size, np.float32)
+        self.joints_at_limit, self.sane = observe(
+            *(state, self.joint_speeds, body, self.joints, self.middles, self.spans),
+            self.feet_contact,
+        )
+        return state
 
 
 @functools.cache
@@ -156,60 +153,61 @@ class FreshWorld:
         if render_mode == "human" and not display_opens():
             raise ValueError("render_mode 'human' needs a display that DISPLAY names; film instead")
         super().__init__(render_mode=render_mode)
-        self.body = body
         self.robot = object.__new__(bulk(type(self.robot)))
         self.robot.env = self
-        self.renew_robot()
-
-    def renew_robot(self):  # in place: whoever holds the robot goes on holding it
         self.robot.__init__()
-        self.robot.model_xml = self.body or self.robot.model_xml
+        self.robot.model_xml = body or self.robot.model_xml
+        self.unborn = vars(self.robot).copy()
 
     def connect(self):
         with quiet():
             self._p = Engine(pybullet.GUI if self.render_mode == "human" else pybullet.DIRECT)
             self._p.configureDebugVisualizer(pybullet.COV_ENABLE_GUI, 0)
+            if self.render_mode is None:  # else every reset computes the hulls of what is seen
+                self._p.unloadPlugin(self._p.loadPlugin("tinyRendererPlugin"))
         self.physicsClientId, self.ownsPhysicsClient = self._p._client, True
 
     def reset(self, seed=None, options=None):
         """A new world. With a seed the start depends on it alone; without, draws go on.
 
-        The engine's `restoreState` would take a tenth of the time, but keeps the order of pairs in
+        The engine's `restoreState` would be faster, but keeps the order of pairs in
         its collision detection: humanoids that have fallen before come to differ within 200 steps.
         """
         if self.physicsClientId < 0:
             self.connect()
-        self.renew_robot()
-        self.scene = None
+        vars(self.robot).clear()  # in place: whoever holds the robot goes on holding it
+        vars(self.robot).update(self.unborn)
+        if self.scene:
+            self.scene.stadiumLoaded = 0
         with quiet():
             self._p.resetSimulation()
             self._p.setPhysicsEngineParameter(deterministicOverlappingPairs=1)
             state, info = MJCFBaseBulletEnv.reset(self, seed=seed, options=options)
         (self.floor,) = self.stadium_scene.ground_plane_mjcf
-        self.robot.ground = [self._p.getBasePositionAndOrientation(self.floor)[0]]
+        # from now on the floor counts as one of the robot's parts, as in the original
+        ground, _ = self._p.getBasePositionAndOrientation(self.floor)
+        self.robot.places = np.vstack([self.robot.places, ground])
         return state, info
 
     def step(self, a):
         """`rewards` keeps the reward's terms: alive, progress, electricity, limits of joints, 0."""
         robot = self.robot
         robot.apply_action(a)
-        self.scene.global_step()
+        self._p.stepSimulation()
         state = robot.calc_state()
         # float(): one precision for the height, whatever numpy's rules for scalars
         self._alive = float(robot.alive_bonus(float(state[0]) + robot.initial_z, robot.body_rpy[1]))
         before, self.potential = self.potential, robot.calc_potential()
-        touching = {touch[3] for touch in self._p.getContactPoints(robot.objects[0], self.floor)}
-        robot.feet_contact[:] = [foot.bodyPartIndex in touching for foot in robot.feet]
-        n = len(a)
-        current = self.electricity_cost * float(np.add.reduce(np.abs(a * robot.joint_speeds)) / n)
-        current += self.stall_torque_cost * float(np.add.reduce(np.square(a)) / n)
+        robot.calls.touch(self.floor, robot.feet_at, robot.feet_contact)
+        current, stall = effort(np.asarray(a), robot.joint_speeds)
+        current = self.electricity_cost * current + self.stall_torque_cost * stall
         limits = float(self.joints_at_limit_cost * robot.joints_at_limit)
         self.rewards = [self._alive, float(self.potential - before), current, limits, 0.0]
         reward = sum(self.rewards)
         self.reward += reward
         if self.render_mode == "human":
             self.render()
-        done = self._isDone() or math.isnan(state.dot(state))  # clipped: finite, or not a number
+        done = self._isDone() or not robot.sane
         return state, reward, done, False, {}
 
     def render(self):

@@ -13,6 +13,8 @@ from functools import cached_property
 import numpy as np
 from gymnasium import spaces
 
+from rules.mirror import QUADRUPED, Mirror
+
 
 def car(y: np.ndarray, space) -> np.ndarray:
     """Steering in (-1, 1), gas and brake in (0, 1)."""
@@ -59,6 +61,7 @@ class Task:
     grace: int = -1  # until t > grace nothing ends a lifetime, not even `done`
     patience: float = math.inf  # more negative rewards in a row than this end it
     update_every: int = 1  # steps from one update of the weights to the next
+    mirror: Mirror | None = None  # what left and right are, for --mirror
 
 
 TASKS = (
@@ -71,6 +74,7 @@ TASKS = (
         burn_in=40,
         grace=200,
         patience=30,
+        mirror=QUADRUPED,
     ),
     Task(r"Bullet", bound=tanh, normalise="none", grace=200, patience=30),
     Task(r""),
@@ -99,6 +103,14 @@ def task_of(
     )
 
 
+# what a network may see beside its observation, of the step before (as in RL², Duan et al. 2016):
+# name -> how many numbers, and which they are
+INPUTS = {
+    "reward": (lambda body: 1, lambda body, action, reward: [reward]),
+    "action": (lambda body: body.n_outputs, lambda body, action, reward: body.as_vector(action)),
+}
+
+
 @dataclass(frozen=True)
 class Interface:
     """What a network needs to know of an environment's spaces, and the way through them."""
@@ -110,6 +122,7 @@ class Interface:
     wrappers: tuple = ()  # (name, value) of what `environments.make` puts around it
     time_limit: bool = True  # it ends its episodes itself
     follows_seed: bool = True  # as far as was looked at: `fitness_functions.examine`
+    inputs: tuple[str, ...] = ()  # of INPUTS
 
     @cached_property
     def pixels(self) -> bool:
@@ -168,6 +181,20 @@ class Interface:
             return int(np.argmax(y)) + int(self.actions.start)
         return self.task.bound(y, self.actions).reshape(self.actions.shape)
 
+    @property
+    def n_recalled(self) -> int:
+        return sum(INPUTS[name][0](self) for name in self.inputs)
+
+    def recall(self, action, reward: float) -> np.ndarray:
+        """What the network sees of a step in the next one, (n_recalled,)."""
+        return np.concatenate([INPUTS[name][1](self, action, reward) for name in self.inputs])
+
+    def as_vector(self, action) -> np.ndarray:
+        """An action as (n_outputs,) numbers; a discrete one is one-hot."""
+        if isinstance(self.actions, spaces.Discrete):
+            return np.eye(self.n_outputs)[int(action) - int(self.actions.start)]
+        return np.ravel(action)
+
     def rest(self):
         """The zero action of the burn-in."""
         return np.zeros(self.actions.shape)
@@ -183,10 +210,12 @@ WRAPPERS = {  # what makes one of ours of another space, inside a module of the 
 }
 
 
-def interface(env, environment: str, wrappers: tuple = (), **options) -> Interface:
+def interface(
+    env, environment: str, wrappers: tuple = (), inputs: tuple = (), **options
+) -> Interface:
     """How an environment's spaces meet a network; ValueError for spaces that cannot.
 
-    options: those of `task_of`.
+    inputs: names in INPUTS; options: those of `task_of`.
     """
     for role, space in (("observation", env.observation_space), ("action", env.action_space)):
         kind = type(space).__name__
@@ -199,4 +228,4 @@ def interface(env, environment: str, wrappers: tuple = (), **options) -> Interfa
     box = isinstance(actions, spaces.Box)
     if task.bound is tanh_to_bounds and box and not actions.is_bounded():
         raise ValueError(f"{environment}: its actions have no bounds that tanh could reach")
-    return Interface(environment, task, env.observation_space, actions, wrappers)
+    return Interface(environment, task, env.observation_space, actions, wrappers, inputs)

