@@ -13,6 +13,7 @@ two sides, or the two pictures, change places at a trial that is drawn from `SWI
 
 import gymnasium
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
 TRIALS = 24
 SWITCH = (9, 16)  # the first trial after it: from 9 to 15
@@ -52,9 +53,11 @@ class Trials(gymnasium.Env):
         return self.n_pictures - 1 + self.place if self.place else self.pictures[self.trial]
 
 
-def register() -> None:
-    entry = f"{__name__}:Trials"
-    maze = {"n_places": 4, "choice": 2, "pay": 2}
-    gymnasium.register("TMaze-v0", entry, max_episode_steps=4 * TRIALS, kwargs=maze)
-    pictures = {"n_places": 3, "choice": 0, "pay": 1, "n_pictures": 2}
-    gymnasium.register("Reversal-v0", entry, max_episode_steps=3 * TRIALS, kwargs=pictures)
+_PLACES = {
+    "TMaze-v0": {"n_places": 4, "choice": 2, "pay": 2},
+    "Reversal-v0": {"n_places": 3, "choice": 0, "pay": 1, "n_pictures": 2},
+}
+SPECS = {
+    name: EnvSpec(name, f"{__name__}:Trials", max_episode_steps=TRIALS * of["n_places"], kwargs=of)
+    for name, of in _PLACES.items()
+}
