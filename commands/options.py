@@ -406,14 +406,17 @@ BENCHMARK = (
 )
 
 OUT = Option("out", None, "file of the figure, .png, .svg or .pdf (default: FIGURE.png)")
+FIRST_SEED = Option(
+    "seed", 0, "of the first lifetime; the next ones count on", int, check=NOT_NEGATIVE
+)
 LIVED = (  # which lifetimes a figure shows
     WHICH,
     Option("environment", None, "id to live in (default: the first of the run)"),
-    Option("seed", 0, "of the first lifetime; the next ones count on", int, check=NOT_NEGATIVE),
+    FIRST_SEED,
     MAX_STEPS,
 )
 EPISODES = Option("episodes", 5, "lifetimes to show", int, check=AT_LEAST_1)
-OF_SEVERAL_RUNS = ("fitness", "scores")  # figures; the others show one
+OF_SEVERAL_RUNS = ("fitness", "scores", "switch")  # figures; the others show one
 FIGURES = {  # of plot_hebb.py -> what it shows, and its options
     "fitness": ("fitness over generations, settings side by side", (OUT,)),
     "lifetime": ("reward, activations, weights and their changes", (OUT, *LIVED, *LESIONS)),
@@ -427,6 +430,10 @@ FIGURES = {  # of plot_hebb.py -> what it shows, and its options
     ),
     "coefficients": ("coefficients before and after evolution", (OUT, WHICH)),
     "scores": ("each run's results.json, by environment, side by side", (OUT,)),
+    "switch": (
+        "right choices around the switch of TMaze-v0 and Reversal-v0, settings side by side",
+        (OUT, WHICH, FIRST_SEED, EPISODES),
+    ),
 }
 
 
