@@ -189,6 +189,26 @@ class FreshWorld:
         self.robot.ground = [self._p.getBasePositionAndOrientation(self.floor)[0]]
         return state, info
 
+    def change_body(self, body: str):
+        """Go on with the body of another MJCF file of the same joints: it takes over the pose and
+        all speeds of the present one."""
+        robot, engine = self.robot, self._p
+        old, kept = robot.objects[0], (robot.initial_z, robot.ground)
+        place, speed = engine.getBasePositionAndOrientation(old), engine.getBaseVelocity(old)
+        joints = engine.getJointStates(old, robot.driven)
+        engine.removeBody(old)
+        robot.parts = robot.jdict = robot.robot_body = None
+        robot.model_xml, robot.doneLoading = body, 0
+        with quiet():
+            robot.reset(engine)
+        for joint, state in zip(robot.driven, joints, strict=True):
+            engine.resetJointState(robot.objects[0], joint, *state[:2])
+        engine.resetBasePositionAndOrientation(robot.objects[0], *place)
+        engine.resetBaseVelocity(robot.objects[0], *speed)
+        robot.initial_z, robot.ground = kept
+        robot.calc_state()
+        self.potential = robot.calc_potential()  # the change itself is no progress
+
     def step(self, a):
         """`rewards` keeps the reward's terms: alive, progress, electricity, limits of joints, 0."""
         robot = self.robot

@@ -79,6 +79,8 @@ class CarRacingV0(car_racing.CarRacing):
     An episode ends when every tile was visited, or with -100 where the car leaves the
     playfield; each step costs 0.1 and each of N tiles pays 1000/N once. render_mode: None,
     "human", "rgb_array" (gymnasium's picture) or "state_pixels" (the observation).
+    camera_shift, right and down in pixels of the state, moves all but the dashboard until the next
+    reset.
     Every observation is a new array. ValueError for an action that is not three finite numbers.
     """
 
@@ -101,10 +103,20 @@ class CarRacingV0(car_racing.CarRacing):
                 body.userData = None
             self.road, self.car = None, None
         self.world = Box2D.b2World((0, 0))
+        self.camera_shift = 0.0, 0.0
 
     def close(self):
         super().close()
         self._destroy()
+
+    def change_car(self, friction=1.0, power=1.0):
+        """Multiply the grip of all tyres and the power of the engine, until the next reset."""
+        physics = {
+            "FRICTION_LIMIT": friction * car_dynamics.FRICTION_LIMIT,
+            "ENGINE_POWER": power * car_dynamics.ENGINE_POWER,
+        }
+        step = _rebound(car_dynamics.Car.step, np=_Scalars, **physics)
+        self.car.step = types.MethodType(step, self.car)
 
     def _create_track(self):
         """Build gymnasium's track, then lay out its polygons for the rasteriser."""
@@ -156,5 +168,6 @@ class CarRacingV0(car_racing.CarRacing):
             -0.8 * hull.angularVelocity,
         )
         score = score_pixels(int(self.reward))
-        draw(state, self._road, zoom, angle, self._poses, self._phases, self._gauges, score)
+        camera = zoom, angle, *self.camera_shift
+        draw(state, self._road, camera, self._poses, self._phases, self._gauges, score)
         return state

@@ -14,8 +14,10 @@ def main(arguments: list[str] | None = None) -> int:
     given = vars(parser(EVALUATION, __doc__.split("\n")[0]).parse_args(arguments))
     try:
         config = complete(EVALUATION, given)
-        from evaluation import evaluate
-
+        if config["conditions"] or config["knockout"]:
+            from adaptation import evaluate
+        else:
+            from evaluation import evaluate
         return evaluate(config)
     except (ValueError, OSError) as error:
         fail(error)

@@ -21,6 +21,8 @@ from provenance import worker_count
 from safe_files import write_file
 from trials import Plan, Trial, compare, live_trial, plan, table, told
 
+EPISODES = 100
+
 
 class Episode(NamedTuple):
     """One lifetime to live: in which of the agents' environments, from which seed."""
@@ -82,6 +84,7 @@ def try_episode(planned: Plan, agents: list[Agent], theta: np.ndarray, episode: 
 
 def evaluate(config: dict) -> int:
     """Live and report; the exit status."""
+    config = config | {"episodes": config["episodes"] or EPISODES}
     agents, theta, seen = read_agent(config)
     planned = plan(config, agents[0])
     check_options(config, agents)

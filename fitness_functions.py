@@ -88,7 +88,8 @@ def describe(environment: str, wrappers: tuple = (), **options) -> Interface:
 class Agent(Genome):
     """A genome with a policy network and an environment to live in.
 
-    env: live in this one instead of making the body's. seen: after a lifetime with
+    env: live in this one instead of making the body's. around: env -> the environment of the next
+    lifetimes, a wrapper around it for one. seen: after a lifetime with
     normalize_observations, the sums of what it has observed.
     """
 
@@ -115,7 +116,7 @@ class Agent(Genome):
         n_observed = 2 * body.n_inputs if normalize_observations else 0
         super().__init__(hebb_rule, policy, init_weights, shared_rules, n_observed, seed)
         self.update, self.seen = kernel(hebb_rule), None
-        self._given, self._kept = env, None
+        self._given, self._kept, self.around = env, None, lambda env: env
 
     def inside(self, env) -> "Agent":
         """The same agent in this environment, which somebody else makes and closes."""
@@ -155,8 +156,8 @@ class Agent(Genome):
         env, outcome = self._enter(), None
         try:
             outcome = lifetime(
-                env, self.body, self.policy, self.update, planes, world, self.max_steps, on_step,
-                encode,
+                self.around(env), self.body, self.policy, self.update, planes, world,
+                self.max_steps, on_step, encode,
             )  # fmt: skip
             return outcome
         finally:

@@ -299,6 +299,39 @@ LESIONS = (
     Option("freeze", None, "end all plasticity after this many steps", int, check=AT_LEAST_1),
 )
 
+CHANGES = (
+    Option(
+        "conditions",
+        None,
+        "compare lifetimes in a changed world: all, or names from the table of conditions, or"
+        " module:function, each with =STRENGTH where it is not the usual one",
+        nargs="+",
+    ),
+    Option(
+        "at",
+        [0, 300],
+        "steps after which the world changes (0: at birth), a table for each",
+        int,
+        nargs="+",
+        check=(lambda steps: min(steps) >= 0, "whole numbers from 0 on"),
+    ),
+    Option(
+        "against", None, "run folder whose agent meets the same conditions, from the same seeds"
+    ),
+    Option(
+        "knockout",
+        None,
+        "compare lifetimes without these columns of the coefficients (all: each of them in turn)",
+        nargs="+",
+    ),
+    Option(
+        "knockout_to",
+        "zero",
+        "what their coefficients become: 0, or the mean of their layer",
+        choices=("zero", "mean"),
+    ),
+)
+
 EVALUATION = (
     Option("run", None, "run folder to replay; needs no other option"),
     WHICH,
@@ -325,13 +358,20 @@ EVALUATION = (
         "the .dat of the CNN parameters or co-evolved weights",
         source="reference",
     ),
-    Option("episodes", 100, "lifetimes to live", int, check=AT_LEAST_1),
+    Option(
+        "episodes",
+        None,
+        "lifetimes to live (default: 100, but 20 under each condition)",
+        int,
+        check=AT_LEAST_1,
+    ),
     Option("seed", 0, "of the first episode; the next ones count on", int, check=NOT_NEGATIVE),
     THREADS_OPTION,
     MAX_STEPS,
     Option("render", False, "watch the episodes in a window (one process)", bool),
     Option("json", None, "file for each episode's seed, fitness and steps"),
     *LESIONS,
+    *CHANGES,
     Option(
         "window",
         100,

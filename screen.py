@@ -90,6 +90,27 @@ class Screen:
             self.bar = None
 
 
+class Bar:
+    """A progress bar over things that arrive, where there is a terminal for it."""
+
+    def __init__(self, total: int, unit: str):
+        import tqdm
+
+        shown = sys.stderr.isatty()
+        self.bar = tqdm.tqdm(total=total, unit=unit, leave=False, disable=not shown)
+
+    def arrived(self, thing, result) -> None:
+        """Called by `map` of the workers: with (None, None) nothing has arrived."""
+        if thing is not None:
+            self.bar.update()
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.bar.close()
+
+
 class Board:
     """TensorBoard's files, in the run folder: scalars, and now and then histograms."""
 

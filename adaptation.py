@@ -1,0 +1,197 @@
+"""What survives what: the same episodes in an unchanged and in a changed world, side by side.
+
+plastic: the run's network. frozen: the same, its plasticity ended at the moment of the change.
+static (or against): the best of the run of --against. All live from the same seeds.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+import workers
+from comparison import BIN, compare, table, verdict
+from conditions import ChangingWorld, chosen
+from evaluation import read_agent, tell_seeds
+from experiments import Freeze, together
+from fitness_functions import Agent
+from hebbian_weights_update import RULES
+from provenance import worker_count
+from safe_files import write_file
+from screen import Bar
+
+EPISODES = 20
+NOTHING = -1  # the change of an unchanged lifetime
+
+
+class Kind(NamedTuple):
+    """A network that is compared."""
+
+    name: str
+    agent: Agent
+    theta: np.ndarray
+    freezes: bool = False
+
+
+class Knockout(NamedTuple):
+    """A column of coefficients set to zero or to its mean, in one layer (from 1) or in all (0)."""
+
+    column: str
+    layer: int
+    to: str = "zero"
+    strength = None
+
+    def __str__(self) -> str:
+        return f"{self.column}, {f'layer {self.layer}' if self.layer else 'all layers'}"
+
+    def change(self, agent: Agent, theta: np.ndarray) -> np.ndarray:
+        """θ without what is knocked out."""
+        theta, sizes = theta.copy(), agent.policy.sizes
+        coefficients = theta[: agent.n_coefficients].reshape(-1, agent.columns)
+        column = coefficients[:, RULES[agent.rule].index(self.column)]
+        layers = np.split(column, np.cumsum(sizes[:-1] * sizes[1:])[:-1])  # views
+        for layer in layers[self.layer - 1 :][:1] if self.layer else layers:
+            layer[...] = layer.mean() if self.to == "mean" else 0
+        return theta
+
+
+class Life(NamedTuple):
+    """One lifetime to live: who, under which change and from which step on, from which seed."""
+
+    kind: int
+    change: int
+    at: int
+    seed: int
+
+
+class Lived(NamedTuple):
+    rewards: np.ndarray  # (steps,)
+    steps: int
+    failure: str | None
+    seconds: float
+
+
+def live_one(kinds: Sequence[Kind], changes: Sequence, _, life: Life) -> Lived:
+    """Live it; a pure function of its arguments."""
+    begun = time.perf_counter()
+    agent, theta = kinds[life.kind].agent, kinds[life.kind].theta
+    agent.around, change = lambda env: env, None
+    if life.change != NOTHING:
+        change = changes[life.change]
+    if isinstance(change, Knockout):
+        theta = change.change(agent, theta)
+    elif change:
+        after = life.at + agent.body.task.burn_in if life.at else 0
+        make = change.change(life.seed)
+        agent.around = lambda env: ChangingWorld(env, make, after)
+    rewards: list[float] = []
+    calls: list[Callable] = [lambda t, activations, weights, reward: rewards.append(reward)]
+    if kinds[life.kind].freezes:
+        freeze = Freeze(life.at)
+        calls += [freeze.restore, freeze.keep]
+    _, steps, failure = workers.live(agent, theta, life.seed, together(*calls))
+    return Lived(np.array(rewards), steps, failure, time.perf_counter() - begun)
+
+
+def kinds_of(config: dict) -> list[Kind]:
+    """Who is compared, in one environment."""
+    agents, theta, seen = read_agent(config)
+    if len(agents) > 1 and config["environment"]:
+        raise ValueError("--conditions and --knockout live in one --environment")
+    agent = agents[0]
+    name = "static" if agent.static else "plastic"
+    kinds = [Kind(name, agent, theta)]
+    if not agent.static and config["conditions"]:
+        kinds.append(Kind("frozen", agent, theta, freezes=True))
+    if config["against"]:
+        rival = config | {"run": config["against"], "environment": [agent.body.environment]}
+        (other,), other_theta, _ = read_agent(rival)
+        name = "static" if other.static and not agent.static else "against"
+        kinds.append(Kind(name, other, other_theta))
+    return kinds
+
+
+def knockouts(config: dict, agent: Agent) -> list[Knockout]:
+    """Every column that was named, in all layers and in each; ValueError for another."""
+    known = RULES[agent.rule]
+    names = list(known) if config["knockout"] == ["all"] else config["knockout"]
+    for name in names:
+        if name not in known:
+            columns = ", ".join(known) or "none"
+            raise ValueError(f"--knockout {name}: the columns of {agent.rule} are {columns}")
+    layers = range(len(agent.policy.sizes))
+    return [Knockout(name, layer, config["knockout_to"]) for name in names for layer in layers]
+
+
+def check_options(config: dict) -> None:
+    taken = "conditions" if config["conditions"] else "knockout"
+    for name in ("render", "lesion", "freeze", "video", "knockout", "path_hebb"):
+        if config[name] and name != taken:
+            raise ValueError(f"--{taken} and --{name} do not go together")
+    if taken == "knockout" and config["against"]:
+        raise ValueError("--against is for --conditions")
+
+
+def plan(kinds: Sequence[Kind], n_changes: int, ats: Sequence[int], seeds: range) -> list[Life]:
+    """Every lifetime: the unchanged ones first, and none of a network frozen at birth."""
+    lives = []
+    for change in range(NOTHING, n_changes):
+        for kind, (_, _, _, freezes) in enumerate(kinds):
+            steps = [at for at in ats if at] if freezes else ats
+            if change == NOTHING and not freezes:
+                steps = [0]
+            lives += [Life(kind, change, at, seed) for at in steps for seed in seeds]
+    return lives
+
+
+def evaluate(config: dict) -> int:
+    """Live, compare, print, file; the exit status."""
+    check_options(config)
+    kinds = kinds_of(config)
+    if config["conditions"]:
+        changes, ats = chosen(config["conditions"], kinds[0].agent.body), sorted({*config["at"]})
+    else:
+        changes, ats = knockouts(config, kinds[0].agent), [0]
+    seeds = range(config["seed"], config["seed"] + (config["episodes"] or EPISODES))
+    began = time.perf_counter()
+    lives = plan(kinds, len(changes), ats, seeds)
+    job = partial(live_one, kinds, changes)
+    theta = kinds[0].theta
+    crew = workers.LocalWorkers(min(worker_count(config["threads"]), len(lives)), theta.size, job)
+    with Bar(len(lives), "lifetimes") as bar:
+        try:
+            results = crew.map(theta, lives, bar.arrived)
+        finally:
+            crew.close()
+    report(config, kinds, changes, ats, dict(zip(lives, results, strict=True)), seeds)
+    tell_seeds(config | {"episodes": len(seeds)}, time.perf_counter() - began)
+    return 0
+
+
+def report(config: dict, kinds, changes, ats, lived: dict, seeds: range) -> None:
+    """A table per step of the change, and all of it with --json."""
+
+    def find(kind: int, change: int, at: int) -> list:
+        if change == NOTHING and not kinds[kind].freezes:
+            at = 0
+        return [lived[Life(kind, change, at, seed)] for seed in seeds]
+
+    name, sections = kinds[0].agent.body.environment, []
+    for at in ats:
+        shown = [kind for kind in range(len(kinds)) if at or not kinds[kind].freezes]
+        find_shown = lambda kind, change, at: find(shown[kind], change, at)  # noqa: E731, B023
+        measures = [(kinds[k].name, 0 if kinds[k].freezes else n) for n, k in enumerate(shown)]
+        words = [str(change) for change in changes]
+        rows = compare(find_shown, measures, words, at, config["window"])
+        when = f"changed after {at} steps" if at else "changed from birth on"
+        print(f"{name}, {when}: % of the unchanged score, over {len(seeds)} episodes")
+        print(*table(rows), sep="\n")
+        print(*(verdict(rows, kind) for kind, _ in measures[1:]), "", sep="\n")
+        sections.append({"at": at, "rows": rows})
+    if config["json"]:
+        told = {"environment": name, "seeds": [seeds.start, seeds.stop - 1], "bin": BIN}
+        text = json.dumps(told | {"sections": sections}, indent=None)
+        write_file(config["json"], text.encode())
