@@ -70,8 +70,9 @@ def read_agent(config: dict) -> tuple[list[Agent], np.ndarray, list[str]]:
                 raise ValueError(f"{path} does not exist")
     seen = trained["environment"]
     names = config["environment"] or seen or ["CarRacing-v0"]
-    # shared rules are filed as every synapse's own
-    living = complete(TRAINING, trained) | {"shared_rules": 0, "seed": 0}
+    # files hold every synapse's own rule, wherever they were searched for
+    searched = {"shared_rules": 0, "mirror": False, "sigma_factors": None}
+    living = complete(TRAINING, trained) | searched | {"seed": 0}
     if config["max_steps"]:
         living["max_steps"] = config["max_steps"]
     agents = workers.agents_for(living, names)

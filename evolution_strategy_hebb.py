@@ -105,7 +105,34 @@ class Adam:
         return np.float32(lr / (1 - self.beta1**t)) * first / scale
 
 
-OPTIMIZERS = {"sgd": SGD, "adam": Adam}
+class ClipUp:
+    """Toklu et al. 2020: v = momentum · v + lr · √n · g / |g|, no longer than 2 · lr · √n; θ += v.
+
+    Every gradient counts by its direction alone. The steps of the paper are a length for the whole
+    of θ; here lr is the root mean square of a parameter's step, so that it does not change with n.
+    """
+
+    MOMENTUM = 0.9
+
+    def __init__(self, n: int, momentum: float = 0.0):
+        self.momentum = momentum or self.MOMENTUM
+        self.moments = [np.zeros(n, np.float32)]
+
+    def step(self, gradient: np.ndarray, lr: float, t: int) -> np.ndarray:
+        """Δθ (n,) float32 for the t-th gradient (from 1)."""
+        (velocity,) = self.moments
+        unit = lr * np.sqrt(gradient.size)
+        length = float(np.linalg.norm(gradient))
+        velocity *= np.float32(self.momentum)
+        if length > 0:
+            velocity += np.float32(unit / length) * gradient
+        length = float(np.linalg.norm(velocity))
+        if length > 2 * unit:
+            velocity *= np.float32(2 * unit / length)
+        return velocity.copy()
+
+
+OPTIMIZERS = {"sgd": SGD, "adam": Adam, "clipup": ClipUp}
 
 
 class EvolutionStrategyHebb:
@@ -126,6 +153,7 @@ class EvolutionStrategyHebb:
         sigma: float = 0.1,
         optimizer: str = "sgd",
         momentum: float = 0.0,
+        step_ratio: float | None = None,
         common_random_numbers: bool = False,
         threads: int = 1,
         drawn: np.ndarray | None = None,
@@ -137,6 +165,9 @@ class EvolutionStrategyHebb:
         self.theta = np.array(theta, dtype=np.float32)
         self.seed, self.popsize, self.decay = seed, popsize, decay
         self.lr, self.sigma, self.generation = lr, sigma, 0
+        self.step_ratio = step_ratio
+        if step_ratio is not None:
+            self.lr = self._relative_lr()
         self.optimizer = OPTIMIZERS[optimizer](self.theta.size, momentum)
         self.common, self.threads, self.drawn = common_random_numbers, threads, drawn
 
@@ -161,15 +192,25 @@ class EvolutionStrategyHebb:
         self.theta += step
         radius = self.sigma * np.sqrt(self.theta.size)
         varied = plus.std() > 0 and minus.std() > 0
-        if self.lr > LR_FLOOR:
-            self.lr *= self.decay
         if self.sigma > SIGMA_FLOOR:
             self.sigma *= SIGMA_DECAY
+        if self.step_ratio is not None:
+            self.lr = self._relative_lr()
+        elif self.lr > LR_FLOOR:
+            self.lr *= self.decay
         self.generation += 1
         return {
             "step_over_radius": float(np.linalg.norm(step) / radius),
             "pair_correlation": float(np.corrcoef(plus, minus)[0, 1]) if varied else 0.0,
         }
+
+    def _relative_lr(self) -> float:
+        """The lr with which a step of SGD is about step_ratio of the radius of the samples.
+
+        |Δθ| = lr / (P σ) · |Σ_k F_k ε_k| ≈ lr √n / (σ √P), as the ranks F_k have variance 1 and
+        nearly all of the sum is noise; the radius is σ √n. Hence lr = κ σ² √P.
+        """
+        return self.step_ratio * self.sigma**2 * self.popsize**0.5
 
     def _gradient(self, differences: np.ndarray) -> np.ndarray:
         """1 / (P σ) · Σ_k F_k ε_k over the population, where a pair shares ±ε: (F₊ − F₋) ε."""

@@ -103,6 +103,8 @@ class Agent(Genome):
         shared_rules: int = 0,
         normalize_observations: bool = False,
         seed: int = 0,
+        mirror: bool = False,
+        sigma_factors: Sequence[str] | None = None,
         env=None,
         render_mode: str | None = None,
     ):
@@ -114,7 +116,12 @@ class Agent(Genome):
         if normalize_observations and (body.pixels or not isinstance(body.observations, Box)):
             raise ValueError(f"{body.environment}: --normalize_observations takes vectors")
         n_observed = 2 * body.n_inputs if normalize_observations else 0
-        super().__init__(hebb_rule, policy, init_weights, shared_rules, n_observed, seed)
+        if mirror and not body.task.mirror:
+            raise ValueError(f"{body.environment}: --mirror knows no left and right of it")
+        tied = body.task.mirror if mirror else None
+        super().__init__(
+            hebb_rule, policy, init_weights, shared_rules, n_observed, seed, tied, sigma_factors
+        )
         self.update, self.seen = kernel(hebb_rule), None
         self._given, self._kept, self.around = env, None, lambda env: env
 
@@ -135,7 +142,7 @@ class Agent(Genome):
     def be_born(self, vector: np.ndarray, seed: int) -> np.ndarray:
         """The (S,) float32 plastic weights with which the lifetime of this seed begins, a view."""
         init = "coevolve" if self.static else self.init_weights
-        evolved = vector[self.n_coefficients : self.n]
+        evolved = self.split(vector)[1]
         self.policy.start(init, seeds.stream(seed, seeds.WEIGHTS), evolved)
         return self.policy.weights
 

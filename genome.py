@@ -1,5 +1,7 @@
 """The layout of θ: what evolves, in which order, and under which names it is filed."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 import seeds
@@ -10,8 +12,11 @@ class Genome:
     """θ = coefficients, then what is evolved beside them: the conv weights of pixel networks; with
     `coevolve` conv and dense weights. A static network's θ is conv and dense weights alone.
 
-    With `shared_rules` R, θ holds R rules of K coefficients, and each of the S synapses uses one of
-    them, by an assignment that the seed fixes; otherwise each has its own (S·K).
+    Each of the S synapses has its own K coefficients (S·K). Three options search elsewhere:
+    with `shared_rules` R, θ holds R rules, and each synapse uses one of them, by an assignment that
+    the seed fixes; with `mirror`, one rule for each pair of mirrored synapses; with
+    `sigma_factors`, NAME=FACTOR of a column or of the other block, numbers that are multiplied by
+    the factor, so that σ disturbs what they stand for by FACTOR · σ.
     A vector that is broadcast or filed may carry `n_observed` numbers behind θ: the statistics of
     the observations, which are not evolved.
     """
@@ -21,33 +26,71 @@ class Genome:
         hebb_rule: str,
         policy,
         init_weights: str,
-        shared_rules: int,
-        n_observed: int,
-        seed: int,
+        shared_rules: int = 0,
+        n_observed: int = 0,
+        seed: int = 0,
+        mirror=None,
+        sigma_factors: Sequence[str] | None = None,
     ):
         self.rule, self.policy, self.init_weights = hebb_rule, policy, init_weights
         self.static = hebb_rule == "static"
         evolves_dense = self.static or init_weights == "coevolve"
         self.n_evolved = policy.n_conv + (policy.n_plastic if evolves_dense else 0)
         self.n_observed = n_observed
-        self.assignment = None
+        self.columns = len(RULES[hebb_rule])
+        self.assignment = self.signs = None
+        n_rules = policy.n_plastic
         if shared_rules:
             rng = seeds.stream(seed, seeds.SHARED_RULES)
             self.assignment = rng.integers(shared_rules, size=policy.n_plastic)
-        self.columns = len(RULES[hebb_rule])
-        self.n_coefficients = (shared_rules or policy.n_plastic) * self.columns
+            n_rules = shared_rules
+        elif mirror:
+            self.assignment, self.signs = mirror.tie(policy.sizes, RULES[hebb_rule])
+            n_rules = int(self.assignment.max()) + 1
+        self.n_coefficients = n_rules * self.columns
+        self.scale = self._scale(sigma_factors) if sigma_factors else None
 
     @property
     def n(self) -> int:
         """Length of θ."""
         return self.n_coefficients + self.n_evolved
 
+    @property
+    def evolved_label(self) -> str:
+        """Of the block behind the coefficients, in the names of files."""
+        if self.static:
+            return "weights"
+        coevolved = self.init_weights == "coevolve"
+        return "coevolved_initial_weights" if coevolved else "CNN_parameters"
+
+    def _scale(self, sigma_factors: Sequence[str]) -> np.ndarray:
+        """(n,) float32: what θ is multiplied by; ValueError for a name that does not evolve."""
+        names = RULES[self.rule] + ((self.evolved_label,) if self.n_evolved else ())
+        factors = dict.fromkeys(names, 1.0)
+        for given in sigma_factors:
+            name, _, factor = given.partition("=")
+            if name not in factors:
+                raise ValueError(f"--sigma_factors {given}: choose among {', '.join(names)}")
+            factors[name] = positive(factor, f"--sigma_factors {given}")
+        columns = [factors[name] for name in RULES[self.rule]]
+        rules = np.tile(columns, self.n_coefficients // max(self.columns, 1))
+        return np.append(rules, [factors.get(self.evolved_label, 1.0)] * self.n_evolved).astype(
+            np.float32
+        )
+
+    def unscaled(self, theta: np.ndarray) -> np.ndarray:
+        """θ as coefficients and weights."""
+        return theta if self.scale is None else theta * self.scale
+
     def split(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Coefficients (S, K), evolved weights, and the observations' statistics of a vector."""
-        coefficients, evolved, observed = np.split(vector, [self.n_coefficients, self.n])
+        theta, observed = self.unscaled(vector[: self.n]), vector[self.n :]
+        coefficients, evolved = theta[: self.n_coefficients], theta[self.n_coefficients :]
         coefficients = coefficients.reshape(-1, self.columns) if self.columns else coefficients
         if self.assignment is not None:
             coefficients = coefficients[self.assignment]
+        if self.signs is not None:
+            coefficients *= self.signs
         return coefficients, evolved, observed.reshape(2, -1)
 
     def blocks(self, vector: np.ndarray) -> dict[str, np.ndarray]:
@@ -59,37 +102,62 @@ class Genome:
         if self.columns == 1:
             coefficients = coefficients.ravel()
         result = {} if self.static else {"coeffs": coefficients}
-        if self.static:
-            result["weights"] = evolved
-        elif self.n_evolved:
-            coevolved = self.init_weights == "coevolve"
-            result["coevolved_initial_weights" if coevolved else "CNN_parameters"] = evolved
+        if self.n_evolved:
+            result[self.evolved_label] = evolved
         if self.n_observed:
             result["observation_statistics"] = observed
         return result
 
     def join(self, *blocks: np.ndarray) -> np.ndarray:
-        """The vector of its blocks; ValueError where their sizes are not those of this network."""
-        sizes = [self.n_coefficients, self.n_evolved, self.n_observed]
-        sizes = [size for size in sizes if size]
+        """The vector of its blocks; ValueError where their sizes are not those of this network, or
+        where they are not mirrored and `mirror` is asked for."""
+        n_filed = self.policy.n_plastic * self.columns
+        sizes = [size for size in (n_filed, self.n_evolved, self.n_observed) if size]
         given = [np.size(block) for block in blocks]
         if given != sizes:
             raise ValueError(
                 f"{self.rule} with {self.init_weights} weights takes "
                 f"{' and '.join(map(str, sizes))} numbers, not {' and '.join(map(str, given))}"
             )
-        return np.concatenate([np.ravel(block).astype(np.float32) for block in blocks])
+        blocks = [np.ravel(block).astype(np.float32) for block in blocks]
+        if self.signs is not None:
+            blocks[0] = self._halved(blocks[0].reshape(-1, self.columns)).ravel()
+        vector = np.concatenate(blocks)
+        if self.scale is not None:
+            vector[: self.n] /= self.scale
+        return vector
+
+    def _halved(self, coefficients: np.ndarray) -> np.ndarray:
+        """one rule of each pair of mirrored synapses."""
+        _, first = np.unique(self.assignment, return_index=True)
+        rules = coefficients[first] * self.signs[first]
+        if not np.array_equal(rules[self.assignment] * self.signs, coefficients):
+            raise ValueError("--mirror: these coefficients are not those of a mirrored network")
+        return rules
 
     def first_theta(self, seed: int, distribution: str) -> np.ndarray:
         """θ₀ ~ N(0, 1) or U(-1, 1), (n,) float32; a static network's from `default`."""
         rng = seeds.stream(seed, seeds.START)
         if self.static:
-            return self.policy.draw(rng)
-        if distribution == "uniform":
-            return rng.uniform(-1, 1, self.n).astype(np.float32)
-        return rng.standard_normal(self.n, dtype=np.float32)
+            theta = self.policy.draw(rng)
+        elif distribution == "uniform":
+            theta = rng.uniform(-1, 1, self.n).astype(np.float32)
+        else:
+            theta = rng.standard_normal(self.n, dtype=np.float32)
+        return theta if self.scale is None else theta / self.scale
 
     def mean_square(self, theta: np.ndarray) -> float:
         """Of the coefficients (static: of the weights), for the penalty on fitness."""
-        part = theta[: self.n_coefficients or self.n]
+        part = self.unscaled(theta)[: self.n_coefficients or self.n]
         return float(np.dot(part, part)) / part.size
+
+
+def positive(text: str, of: str) -> float:
+    """The number of a text; ValueError when it is none, or not above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{of}: a factor is a number above 0")
+    return number

@@ -158,15 +158,36 @@ TRAINING = (
         "optimizer",
         "sgd",
         "how θ follows the gradient",
-        choices=("sgd", "adam"),
-        source="Salimans et al. 2017",
+        choices=("sgd", "adam", "clipup"),
+        source="Salimans et al. 2017; Toklu et al. 2020",
     ),
     Option(
         "momentum",
         0.0,
-        "of sgd; for adam its first β (0 keeps 0.9)",
+        "of sgd; for adam its first β, and clipup's (0 keeps their 0.9)",
         float,
         check=(lambda value: 0 <= value < 1, "a number from 0 on and below 1"),
+    ),
+    Option(
+        "step_ratio",
+        None,
+        "κ: length of a step of sgd over the radius of the samples; then lr = κ·σ²·√P in each"
+        " generation, and --lr and --decay do not count (about 0.2 learns best)",
+        float,
+        check=POSITIVE,
+    ),
+    Option(
+        "sigma_factors",
+        None,
+        "NAME=FACTOR of σ, for columns of the rule and for evolved weights: η=0.3 or"
+        " CNN_parameters=0.4",
+        nargs="+",
+    ),
+    Option(
+        "mirror",
+        False,
+        "tie the rules of mirrored synapses: knowledge put in by hand, for the quadruped",
+        bool,
     ),
     Option(
         "eval_every",

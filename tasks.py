@@ -13,6 +13,8 @@ from functools import cached_property
 import numpy as np
 from gymnasium import spaces
 
+from mirror import QUADRUPED, Mirror
+
 
 def car(y: np.ndarray, space) -> np.ndarray:
     """Steering in (-1, 1), gas and brake in (0, 1)."""
@@ -59,6 +61,7 @@ class Task:
     grace: int = -1  # until t > grace nothing ends a lifetime, not even `done`
     patience: float = math.inf  # more negative rewards in a row than this end it
     update_every: int = 1  # steps from one update of the weights to the next
+    mirror: Mirror | None = None  # what left and right are, for --mirror
 
 
 TASKS = (
@@ -71,6 +74,7 @@ TASKS = (
         burn_in=40,
         grace=200,
         patience=30,
+        mirror=QUADRUPED,
     ),
     Task(r"Bullet", bound=tanh, normalise="none", grace=200, patience=30),
     Task(r""),

@@ -27,7 +27,7 @@ from startup import answer_signals
 log = logging.getLogger("hebb")
 STRATEGY = (  # the options that are the evolution strategy's
     *("seed", "popsize", "lr", "decay", "sigma"),
-    *("optimizer", "momentum", "common_random_numbers"),
+    *("optimizer", "momentum", "step_ratio", "common_random_numbers"),
 )
 RUN = ("generations", "eval_every", "eval_episodes", "stop_at")  # those of its loop
 AGGREGATES = {"mean": np.mean, "min": np.min}
@@ -80,7 +80,7 @@ def first_theta(config: dict, agent: Agent) -> np.ndarray:
     """(n,): that of the agent it starts from, or drawn; ValueError for another network's."""
     if not config["start_from"]:
         return agent.first_theta(config["seed"], config["distribution"])
-    if agent.n_observed or agent.assignment is not None:
+    if agent.n_observed or config["shared_rules"]:
         name = "normalize_observations" if agent.n_observed else "shared_rules"
         raise ValueError(f"--start_from and --{name} do not go together: .dat files do not tell it")
     return load_theta(agent, load_agent(config["start_from"]))

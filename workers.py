@@ -31,7 +31,7 @@ TASK_OPTIONS = ("normalization", "action_bounds", "early_stop", "update_every")
 WRAPPER_OPTIONS = ("grayscale", "frame_stack")
 LIFE_OPTIONS = (  # those of Agent
     *("hebb_rule", "init_weights", "max_steps", "hidden", "shared_rules"),
-    *("normalize_observations", "seed"),
+    *("normalize_observations", "seed", "mirror", "sigma_factors"),
 )
 STRIKES = 3  # a lifetime that kills its worker this often is scored as failed
 AHEAD_SECONDS = 0.05  # work that waits at a worker, so that it never waits for the master
