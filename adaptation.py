@@ -30,7 +30,6 @@ NOTHING = -1  # the change of an unchanged lifetime
 class Kind(NamedTuple):
     """A network that is compared."""
 
-    name: str
     agent: Agent
     theta: np.ndarray
     freezes: bool = False
@@ -61,7 +60,7 @@ class Knockout(NamedTuple):
 class Life(NamedTuple):
     """One lifetime to live: who, under which change and from which step on, from which seed."""
 
-    kind: int
+    kind: str
     change: int
     at: int
     seed: int
@@ -74,7 +73,7 @@ class Lived(NamedTuple):
     seconds: float
 
 
-def live_one(kinds: Sequence[Kind], changes: Sequence, _, life: Life) -> Lived:
+def live_one(kinds: dict[str, Kind], changes: Sequence, _, life: Life) -> Lived:
     """Live it; a pure function of its arguments."""
     begun = time.perf_counter()
     agent, theta = kinds[life.kind].agent, kinds[life.kind].theta
@@ -96,21 +95,20 @@ def live_one(kinds: Sequence[Kind], changes: Sequence, _, life: Life) -> Lived:
     return Lived(np.array(rewards), steps, failure, time.perf_counter() - begun)
 
 
-def kinds_of(config: dict) -> list[Kind]:
-    """Who is compared, in one environment."""
-    agents, theta, seen = read_agent(config)
+def kinds_of(config: dict) -> dict[str, Kind]:
+    """Who is compared, in one environment, by name."""
+    agents, theta, _ = read_agent(config)
     if len(agents) > 1 and config["environment"]:
         raise ValueError("--conditions and --knockout live in one --environment")
     agent = agents[0]
-    name = "static" if agent.static else "plastic"
-    kinds = [Kind(name, agent, theta)]
-    if not agent.static and config["conditions"]:
-        kinds.append(Kind("frozen", agent, theta, freezes=True))
+    kinds = {"static" if agent.static else "plastic": Kind(agent, theta)}
+    if config["conditions"] and not agent.static:
+        kinds["frozen"] = Kind(agent, theta, freezes=True)
     if config["against"]:
         rival = config | {"run": config["against"], "environment": [agent.body.environment]}
         (other,), other_theta, _ = read_agent(rival)
         name = "static" if other.static and not agent.static else "against"
-        kinds.append(Kind(name, other, other_theta))
+        kinds[name] = Kind(other, other_theta)
     return kinds
 
 
@@ -135,15 +133,15 @@ def check_options(config: dict) -> None:
         raise ValueError("--against is for --conditions")
 
 
-def plan(kinds: Sequence[Kind], n_changes: int, ats: Sequence[int], seeds: range) -> list[Life]:
+def plan(kinds: dict[str, Kind], n_changes: int, ats: Sequence[int], seeds: range) -> list[Life]:
     """Every lifetime: the unchanged ones first, and none of a network frozen at birth."""
     lives = []
     for change in range(NOTHING, n_changes):
-        for kind, (_, _, _, freezes) in enumerate(kinds):
-            steps = [at for at in ats if at] if freezes else ats
-            if change == NOTHING and not freezes:
+        for name, kind in kinds.items():
+            steps = [at for at in ats if at] if kind.freezes else ats
+            if change == NOTHING and not kind.freezes:
                 steps = [0]
-            lives += [Life(kind, change, at, seed) for at in steps for seed in seeds]
+            lives += [Life(name, change, at, seed) for at in steps for seed in seeds]
     return lives
 
 
@@ -151,15 +149,15 @@ def evaluate(config: dict) -> int:
     """Live, compare, print, file; the exit status."""
     check_options(config)
     kinds = kinds_of(config)
+    agent, theta, _ = next(iter(kinds.values()))
     if config["conditions"]:
-        changes, ats = chosen(config["conditions"], kinds[0].agent.body), sorted({*config["at"]})
+        changes, ats = chosen(config["conditions"], agent.body), sorted({*config["at"]})
     else:
-        changes, ats = knockouts(config, kinds[0].agent), [0]
+        changes, ats = knockouts(config, agent), [0]
     seeds = range(config["seed"], config["seed"] + (config["episodes"] or EPISODES))
     began = time.perf_counter()
     lives = plan(kinds, len(changes), ats, seeds)
     job = partial(live_one, kinds, changes)
-    theta = kinds[0].theta
     crew = workers.LocalWorkers(min(worker_count(config["threads"]), len(lives)), theta.size, job)
     with Bar(len(lives), "lifetimes") as bar:
         try:
@@ -173,25 +171,24 @@ def evaluate(config: dict) -> int:
 
 def report(config: dict, kinds, changes, ats, lived: dict, seeds: range) -> None:
     """A table per step of the change, and all of it with --json."""
-
-    def find(kind: int, change: int, at: int) -> list:
-        if change == NOTHING and not kinds[kind].freezes:
-            at = 0
-        return [lived[Life(kind, change, at, seed)] for seed in seeds]
-
-    name, sections = kinds[0].agent.body.environment, []
+    environment, sections = next(iter(kinds.values())).agent.body.environment, []
+    first = next(iter(kinds))
     for at in ats:
-        shown = [kind for kind in range(len(kinds)) if at or not kinds[kind].freezes]
-        find_shown = lambda kind, change, at: find(shown[kind], change, at)  # noqa: E731, B023
-        measures = [(kinds[k].name, 0 if kinds[k].freezes else n) for n, k in enumerate(shown)]
-        words = [str(change) for change in changes]
-        rows = compare(find_shown, measures, words, at, config["window"])
+
+        def find(name: str, change: int, at=at) -> list:
+            step = at if change != NOTHING or kinds[name].freezes else 0
+            return [lived[Life(name, change, step, seed)] for seed in seeds]
+
+        measures = {
+            name: first if kind.freezes else name
+            for name, kind in kinds.items()
+            if at or not kind.freezes
+        }
+        rows = compare(find, measures, list(map(str, changes)), at, config["window"])
         when = f"changed after {at} steps" if at else "changed from birth on"
-        print(f"{name}, {when}: % of the unchanged score, over {len(seeds)} episodes")
-        print(*table(rows), sep="\n")
-        print(*(verdict(rows, kind) for kind, _ in measures[1:]), "", sep="\n")
+        print(f"{environment}, {when}: % of the unchanged score, {len(seeds)} episodes")
+        print(*table(rows), *(verdict(rows, name) for name in [*measures][1:]), "", sep="\n")
         sections.append({"at": at, "rows": rows})
     if config["json"]:
-        told = {"environment": name, "seeds": [seeds.start, seeds.stop - 1], "bin": BIN}
-        text = json.dumps(told | {"sections": sections}, indent=None)
-        write_file(config["json"], text.encode())
+        told = {"environment": environment, "seeds": [*seeds], "bin": BIN, "sections": sections}
+        write_file(config["json"], json.dumps(told).encode())

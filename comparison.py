@@ -72,30 +72,31 @@ def recovery(changed, unchanged, at: int, window: int) -> tuple[float | None, fl
 
 
 def compare(
-    find: Callable, kinds: Sequence[tuple[str, int]], changes: Sequence[str], at: int, window: int
+    find: Callable, kinds: dict[str, str], changes: Sequence[str], at: int, window: int
 ) -> list[dict]:
     """A row for the unchanged world, then one per change.
 
-    find(kind, change, at) -> what was lived, one per seed; change -1 is the unchanged world. kinds:
-    name, and the number of the kind whose unchanged lifetimes are its measure. p: the first kind's
-    against its measure, the others' against the first kind; Holm's, over all changes.
+    find(kind, change) -> what was lived, one per seed; change -1 is the unchanged world. kinds: name
+    -> the kind whose unchanged lifetimes are its measure. p: the first kind's against its measure,
+    the others' against the first kind; Holm's, over all changes.
     """
-    longest = max(life.steps for kind in range(len(kinds)) for life in find(kind, -1, at))
+    every = (find(kind, change) for kind in kinds for change in range(-1, len(changes)))
+    longest = max(life.steps for lives in every for life in lives)
     rows = []
     for change, words in enumerate(["unchanged", *changes], -1):
-        lived = [find(kind, change, at) for kind in range(len(kinds))]
-        bases = [find(base, -1, at) for _, base in kinds]
+        lived = [find(kind, change) for kind in kinds]
+        bases = [find(measure, -1) for measure in kinds.values()]
         seeds = list(zip(*lived, *bases, strict=True))
         whole = [k for k, lives in enumerate(seeds) if not any(life.failure for life in lives)]
         row = {"condition": words, "episodes": len(whole), "failed": len(seeds) - len(whole)}
         row["kinds"], rival = {}, None
-        for (name, _), own, base in zip(kinds, lived, bases, strict=True):
+        for name, own, base in zip(kinds, lived, bases, strict=True):
             rewards, measure = ([lives[k].rewards for k in whole] for lives in (own, base))
             row["kinds"][name], shares = _kind(rewards, measure, rival, at, window)
             row["kinds"][name]["curve"] = curve(rewards, longest)
             rival = shares if rival is None else rival
         rows.append(row)
-    for name, _ in kinds:
+    for name in kinds:
         told = [row["kinds"][name] for row in rows[1:]]
         for one, p in zip(told, holm([one["p"] for one in told]), strict=True):
             one["p"] = p
