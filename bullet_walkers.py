@@ -16,9 +16,11 @@ import functools
 import math
 import sys
 import time
+from itertools import chain
 
 import numpy as np
 
+from bullet_arithmetic import centre, drive, effort, observe
 from quiet import quiet
 
 with quiet():
@@ -26,9 +28,6 @@ with quiet():
     from pybullet_envs_gymnasium import gym_locomotion_envs as upstream
     from pybullet_envs_gymnasium.env_bases import MJCFBaseBulletEnv
     from pybullet_utils.bullet_client import BulletClient
-
-
-AT_LIMIT = float(np.float32(0.99))  # of a joint's range; compared in single precision
 
 
 class Engine(BulletClient):
@@ -76,20 +75,19 @@ class BulkRobot:
         self.torso, self.ground = self.robot_body.bodyPartIndex, []
         joints = self.ordered_joints
         self.driven = [joint.jointIndex for joint in joints]
-        self.ranges = [
-            (0.5 * (joint.lowerLimit + joint.upperLimit), joint.upperLimit - joint.lowerLimit)
-            for joint in joints
-        ]
+        low, high = np.array([[joint.lowerLimit, joint.upperLimit] for joint in joints]).T
+        self.middles, self.spans = 0.5 * (low + high), high - low
         # The humanoid's motors are its joints, in the same order, with powers of their own.
         powers = getattr(self, "motor_power", [joint.power_coef for joint in joints])
-        self.gains = [self.power * power for power in powers]
+        self.gains = np.array([self.power * power for power in powers])
+        self.torques, self.turn, self.way = np.empty(len(joints)), np.eye(3), np.empty(2)
+        self.joint_speeds = np.zeros(len(joints), np.float32)
 
     def apply_action(self, a):
-        a = np.asarray(a).tolist()
-        if not all(map(math.isfinite, a)):
-            raise ValueError("an action must be finite")
-        torques = [gain * min(max(x, -1.0), 1.0) for gain, x in zip(self.gains, a, strict=True)]
-        mode = pybullet.TORQUE_CONTROL
+        a = np.asarray(a)
+        if a.shape != self.gains.shape or not drive(a, self.gains, self.torques):
+            raise ValueError(f"an action must be {self.gains.size} finite numbers")
+        mode, torques = pybullet.TORQUE_CONTROL, self.torques.tolist()
         self._p.setJointMotorControlArray(self.objects[0], self.driven, mode, forces=torques)
 
     def look(self):
@@ -107,36 +105,40 @@ class BulkRobot:
         return places + self.ground, position, orientation, speed
 
     def calc_state(self):
-        """The observation, float32: the original's formulas, in its order of rounding.
-
-        Few numbers: plain Python is faster than numpy, except where numpy's own rounding counts
-        (its sums go in pairs, its sines and the matrix product are not the C library's).
-        """
+        """The observation, float32: the original's formulas, in its order of rounding."""
         places, self.body_real_xyz, orientation, speed = self.look()
-        joints = []
-        states = self._p.getJointStates(self.objects[0], self.driven)
-        for state, (middle, span) in zip(states, self.ranges, strict=True):
-            # the angle from -1 to 1 within the joint's limits, and its speed
-            joints += [2 * (state[0] - middle) / span, 0.1 * state[1]]
-        ground_plan = np.array([[place[0] for place in places], [place[1] for place in places]])
-        x, y = np.add.reduce(ground_plan, axis=1) / len(places)
+        x, y = centre(numbers(places, 3))
         z = self.body_real_xyz[2]
         self.body_xyz = x, y, z
         self.body_rpy = roll, pitch, yaw = pybullet.getEulerFromQuaternion(orientation)
         if self.initial_z is None:
             self.initial_z = z
-        way = np.array([self.walk_target_y - y, self.walk_target_x - x])
-        self.walk_target_theta = np.arctan2(*way)
-        self.walk_target_dist = math.sqrt(way.dot(way))
+        to_y, to_x = self.walk_target_y - y, self.walk_target_x - x
+        self.walk_target_theta = np.arctan2(to_y, to_x)
+        self.way[:] = to_y, to_x
+        self.walk_target_dist = math.sqrt(self.way.dot(self.way))
         angle = self.walk_target_theta - yaw
-        cos, sin = np.cos(-yaw), np.sin(-yaw)
-        vx, vy, vz = np.dot(np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]), speed)
-        body = [z - self.initial_z, np.sin(angle), np.cos(angle), 0.3 * vx, 0.3 * vy, 0.3 * vz]
-        state = np.array([*body, roll, pitch, *joints, *self.feet_contact.tolist()], np.float32)
-        end = 8 + len(joints)
-        self.joint_speeds = state[9:end:2]
-        self.joints_at_limit = sum(abs(x) > AT_LIMIT for x in state[8:end:2].tolist())
-        return state.clip(-5, 5)
+        turn = self.turn
+        turn[0, 0] = turn[1, 1] = np.cos(-yaw)
+        turn[1, 0] = np.sin(-yaw)
+        turn[0, 1] = -turn[1, 0]
+        vx, vy, vz = turn.dot(speed).tolist()
+        body = (
+            *(z - self.initial_z, np.sin(angle), np.cos(angle)),
+            *(0.3 * vx, 0.3 * vy, 0.3 * vz, roll, pitch),
+        )
+        states = self._p.getJointStates(self.objects[0], self.driven)
+        joints = numbers([joint[:2] for joint in states], 2)
+        state = np.empty(8 + joints.size + len(self.feet), np.float32)
+        self.joints_at_limit, self.sane = observe(
+            state, self.joint_speeds, body, joints, self.middles, self.spans, self.feet_contact
+        )
+        return state
+
+
+def numbers(rows, n):
+    """Tuples of n floats as an array (rows, n); numpy takes three times as long."""
+    return np.fromiter(chain.from_iterable(rows), float).reshape(-1, n)
 
 
 @functools.cache
@@ -213,23 +215,22 @@ class FreshWorld:
         """`rewards` keeps the reward's terms: alive, progress, electricity, limits of joints, 0."""
         robot = self.robot
         robot.apply_action(a)
-        self.scene.global_step()
+        self._p.stepSimulation()
         state = robot.calc_state()
         # float(): one precision for the height, whatever numpy's rules for scalars
         self._alive = float(robot.alive_bonus(float(state[0]) + robot.initial_z, robot.body_rpy[1]))
         before, self.potential = self.potential, robot.calc_potential()
         touching = {touch[3] for touch in self._p.getContactPoints(robot.objects[0], self.floor)}
         robot.feet_contact[:] = [foot.bodyPartIndex in touching for foot in robot.feet]
-        n = len(a)
-        current = self.electricity_cost * float(np.add.reduce(np.abs(a * robot.joint_speeds)) / n)
-        current += self.stall_torque_cost * float(np.add.reduce(np.square(a)) / n)
+        current, stall = effort(np.asarray(a), robot.joint_speeds)
+        current = self.electricity_cost * current + self.stall_torque_cost * stall
         limits = float(self.joints_at_limit_cost * robot.joints_at_limit)
         self.rewards = [self._alive, float(self.potential - before), current, limits, 0.0]
         reward = sum(self.rewards)
         self.reward += reward
         if self.render_mode == "human":
             self.render()
-        done = self._isDone() or math.isnan(state.dot(state))  # clipped: finite, or not a number
+        done = self._isDone() or not robot.sane
         return state, reward, done, False, {}
 
     def render(self):

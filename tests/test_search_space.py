@@ -1,0 +1,132 @@
+"""Where evolution searches: steps relative to σ, a σ for each column, rules tied by a mirror."""
+
+import numpy as np
+import pytest
+from conftest import SHORT, coefficients, command, outcome, run_folder
+
+from evolution_strategy_hebb import OPTIMIZERS, EvolutionStrategyHebb
+from fitness_functions import Agent, describe
+from mirror import QUADRUPED
+
+ANT = "AntBulletEnv-v0"
+
+
+@pytest.fixture(scope="module")
+def quadruped():
+    pytest.importorskip("pybullet")
+    return describe(ANT)
+
+
+def cart(**options) -> Agent:
+    return Agent("ABCD_lr", describe("CartPole-v1"), **options)
+
+
+@pytest.mark.parametrize("sigma, popsize", [(0.1, 400), (0.5, 900)])
+def test_a_step_ratio_is_the_length_of_a_step_over_the_radius_at_any_sigma(sigma, popsize):
+    theta = np.zeros(5_000, np.float32)
+    es = EvolutionStrategyHebb(theta, seed=1, sigma=sigma, popsize=popsize, step_ratio=0.2)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        moved = es.tell(rng.standard_normal(popsize), np.zeros(popsize))
+        assert moved["step_over_radius"] == pytest.approx(0.2, rel=0.15)
+    assert es.lr == pytest.approx(0.2 * es.sigma**2 * popsize**0.5)
+
+
+def test_clipup_counts_directions_and_no_step_is_longer_than_two_units():
+    optimizer, gradient = OPTIMIZERS["clipup"](4), np.array([3.0, 0, 4.0, 0], np.float32)
+    first = optimizer.step(gradient, 0.1, 1)
+    np.testing.assert_allclose(first, [0.12, 0, 0.16, 0], rtol=1e-6)  # 0.1 · √4 · (0.6, 0.8)
+    second = optimizer.step(1000 * gradient, 0.1, 2)
+    np.testing.assert_allclose(second, 1.9 * first, rtol=1e-6)  # 0.9 of the velocity and one unit
+    for t in range(3, 40):
+        last = optimizer.step(gradient, 0.1, t)
+    np.testing.assert_allclose(np.linalg.norm(last), 0.4, rtol=1e-6)
+    stopped = OPTIMIZERS["clipup"](4).step(np.zeros(4, np.float32), 0.1, 1)
+    assert not stopped.any()
+
+
+def test_a_factor_disturbs_its_column_alone_and_the_first_coefficients_stay():
+    plain, scaled = cart(), cart(sigma_factors=["η=0.25"])
+    theta = scaled.first_theta(3, "normal")
+    before = scaled.blocks(theta)["coeffs"]
+    np.testing.assert_allclose(before, plain.blocks(plain.first_theta(3, "normal"))["coeffs"])
+    moved = scaled.blocks(theta + np.float32(1))["coeffs"] - before
+    np.testing.assert_allclose(moved.mean(axis=0), [1, 1, 1, 0.25, 1], rtol=1e-4)
+    assert scaled.mean_square(theta) == pytest.approx(plain.mean_square(before.ravel()), rel=1e-5)
+    np.testing.assert_allclose(scaled.join(before), theta, rtol=1e-5)
+
+
+def test_mirrored_synapses_share_half_of_the_rules(quadruped):
+    free, tied = Agent("ABCD_lr", quadruped), Agent("ABCD_lr", quadruped, mirror=True)
+    assert tied.n == free.n // 2
+    theta = tied.first_theta(1, "normal")
+    coefficients = tied.blocks(theta)["coeffs"]
+    assert coefficients.shape == (12_288, 5)
+    assert len(np.unique(np.abs(coefficients), axis=0)) == 12_288 // 2
+    np.testing.assert_array_equal(tied.join(coefficients), theta)  # what `--start_from` reads
+    assert free.live(free.join(coefficients), 3) == tied.live(theta, 3)
+    with pytest.raises(ValueError, match="not those of a mirrored network"):
+        tied.join(free.first_theta(1, "normal"))
+
+
+@pytest.mark.parametrize("rule", ["A", "ABCD", "ABCD_lr", "ABCD_lr_D_in_and_out"])
+def test_a_tied_network_does_in_the_mirror_what_it_does(quadruped, rule):
+    """Step after step of its rule, from mirrored weights and on mirrored observations."""
+    ours, other = (Agent(rule, quadruped, mirror=True) for _ in range(2))
+    theta = 0.1 * ours.first_theta(2, "normal")
+    planes = np.ascontiguousarray(ours.split(theta)[0].T)
+    ours.be_born(theta, seed=5)
+    neurons = [
+        (np.array(QUADRUPED.inputs), np.array(QUADRUPED.input_signs)),
+        *((np.arange(n) ^ 1, np.ones(n, int)) for n in ours.policy.sizes[1:-1]),
+        (np.array(QUADRUPED.outputs), np.array(QUADRUPED.output_signs)),
+    ]
+    pairs = zip(neurons[:-1], neurons[1:], strict=True)
+    for mine, its, (pre, post) in zip(
+        ours.policy.layers(), other.policy.layers(), pairs, strict=True
+    ):
+        its[np.ix_(post[0], pre[0])] = mine * post[1][:, None] * pre[1][None, :]
+    (inputs, signs), (outputs, turned) = neurons[0], neurons[-1]
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        observation = rng.standard_normal(28).astype(np.float32)
+        mirrored = np.empty_like(observation)
+        mirrored[inputs] = observation * signs
+        for agent, seen in ((ours, observation), (other, mirrored)):
+            assert agent.policy.forward(seen)
+            np.tanh(agent.policy.output, out=agent.policy.output)
+            agent.update(agent.policy.weights, planes, agent.policy.activations,
+                         agent.policy.sizes, 1)  # fmt: skip
+        expected = np.empty_like(ours.policy.output)
+        expected[outputs] = ours.policy.output * turned
+        np.testing.assert_allclose(other.policy.output, expected, atol=1e-4)
+    assert np.abs(ours.policy.output).max() > 0.01
+
+
+def test_a_run_with_a_ratio_and_factors_is_resumed_to_the_same_bytes_and_replayed(tmp_path):
+    line = [*SHORT, "--step_ratio", 0.2, "--sigma_factors", "η=0.3", "D=2", "--optimizer", "clipup"]
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    assert command("train_hebb.py", *line, "--generations", 4, "--folder", straight).returncode == 0
+    assert command("train_hebb.py", *line, "--generations", 2, "--folder", stopped).returncode == 0
+    stopped = run_folder(stopped)
+    result = command("train_hebb.py", "--resume", stopped, "--generations", 4)
+    assert result.returncode == 0, result.stderr
+    once, twice = outcome(run_folder(straight)), outcome(stopped)
+    assert once["rows"] == twice["rows"]
+    assert set(coefficients(stopped).values()) == set(coefficients(run_folder(straight)).values())
+    replayed = command("evaluate_hebb.py", "--run", stopped, "--episodes", 2)
+    assert replayed.returncode == 0, replayed.stderr
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--sigma_factors", "E=2"], ("E=2", "A, B, C, η, D")),
+        (["--sigma_factors", "η=0"], ("η=0", "above 0")),
+        (["--sigma_factors", "η"], ("above 0",)),
+        (["--step_ratio", "0"], ("--step_ratio", "above 0")),
+        (["--mirror"], ("CartPole-v1", "left and right")),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_in_one_line(tmp_path, refused, options, words):
+    refused(command("train_hebb.py", *SHORT, *options, "--folder", tmp_path), *words)
