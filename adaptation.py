@@ -187,8 +187,11 @@ def report(config: dict, kinds, changes, ats, lived: dict, seeds: range) -> None
         rows = compare(find, measures, list(map(str, changes)), at, config["window"])
         when = f"changed after {at} steps" if at else "changed from birth on"
         print(f"{environment}, {when}: % of the unchanged score, {len(seeds)} episodes")
+        if rows[0]["kinds"][first]["share"] is None:
+            print(f"no shares: unchanged, {first} earns nothing after {at} steps")
         print(*table(rows), *(verdict(rows, name) for name in [*measures][1:]), "", sep="\n")
         sections.append({"at": at, "rows": rows})
     if config["json"]:
-        told = {"environment": environment, "seeds": [*seeds], "bin": BIN, "sections": sections}
+        told = {"environment": environment, "against": config["against"], "seeds": [*seeds]}
+        told |= {"bin": BIN, "sections": sections}
         write_file(config["json"], json.dumps(told).encode())

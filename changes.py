@@ -145,17 +145,17 @@ def short_leg(leg, env, strength, rng):
 
 
 def locked_leg(leg, env, strength, rng):
-    """Hip and ankle lose their motors, and are braked."""
+    """Hip and ankle lose their motors; a brake holds them where they are."""
     world = env.unwrapped
-    robot = world.robot
+    engine, robot = world._p, world.robot
     for name in (f"hip_{LEGS[leg][1]}", f"ankle_{LEGS[leg][1]}"):
         joint = robot.jdict[name]
         k = robot.driven.index(joint.jointIndex)
-        brake, robot.gains[k] = strength * robot.gains[k], 0.0
-        world._p.setJointMotorControl2(
-            robot.objects[0], joint.jointIndex, world._p.VELOCITY_CONTROL,
-            targetVelocity=0, force=brake,
+        engine.setJointMotorControl2(
+            robot.objects[0], joint.jointIndex, engine.POSITION_CONTROL,
+            targetPosition=joint.get_position(), force=strength * robot.gains[k],
         )  # fmt: skip
+        robot.gains[k] = 0.0
     return env
 
 

@@ -48,10 +48,11 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
 
 
 def curve(rewards: Sequence[np.ndarray], steps: int) -> list[float]:
-    """The mean reward per step over all episodes, of each BIN steps; 0 after a lifetime's end."""
-    total = np.zeros(BIN * math.ceil(steps / BIN))
+    """The mean reward per step over all episodes, of each whole BIN of the steps; 0 after a
+    lifetime's end."""
+    total = np.zeros(steps - steps % BIN)
     for own in rewards:
-        total[: own.size] += own
+        total[: own.size] += own[: total.size]
     means = total.reshape(-1, BIN).mean(axis=1) / max(len(rewards), 1)
     return [round(float(mean), 5) for mean in means]
 
@@ -76,7 +77,7 @@ def compare(
 ) -> list[dict]:
     """A row for the unchanged world, then one per change.
 
-    find(kind, change) -> what was lived, one per seed; change -1 is the unchanged world. kinds: name
+    find(kind, change) -> what was lived, one per seed; change -1: the unchanged world. kinds: name
     -> the kind whose unchanged lifetimes are its measure. p: the first kind's against its measure,
     the others' against the first kind; Holm's, over all changes.
     """
@@ -130,9 +131,9 @@ def cell(told: dict, wide: bool) -> str:
     """A share in percent, its interval, and a star where p is below LEVEL."""
     if told["share"] is None:
         return "-"
-    text = f"{100 * told['share']:.0f}"
+    text, *ends = (str(round(100 * told[name])) for name in ("share", "low", "high"))
     if wide:
-        text += f" ({100 * told['low']:.0f}..{100 * told['high']:.0f})"
+        text += f" ({'..'.join(ends)})"
     return text + ("*" if told["p"] is not None and told["p"] < LEVEL else " ")
 
 

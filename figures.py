@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+import condition_figures
 import lifetime_figures
 import results
 from checkpoints import RunFolder
@@ -226,4 +227,5 @@ DRAWN = {
     "recovery": lifetime_figures.recovery,
     "coefficients": coefficients,
     "scores": scores,
+    **condition_figures.DRAWN,
 }

@@ -432,7 +432,7 @@ LIVED = (  # which lifetimes a figure shows
     MAX_STEPS,
 )
 EPISODES = Option("episodes", 5, "lifetimes to show", int, check=AT_LEAST_1)
-OF_SEVERAL_RUNS = ("fitness", "scores")  # figures; the others show one
+OF_SEVERAL_RUNS = ("fitness", "scores", "conditions")  # figures; the others show one
 FIGURES = {  # of plot_hebb.py -> what it shows, and its options
     "fitness": ("fitness over generations, settings side by side", (OUT,)),
     "lifetime": ("reward, activations, weights and their changes", (OUT, *LIVED, *LESIONS)),
@@ -446,6 +446,9 @@ FIGURES = {  # of plot_hebb.py -> what it shows, and its options
     ),
     "coefficients": ("coefficients before and after evolution", (OUT, WHICH)),
     "scores": ("each run's results.json, by environment, side by side", (OUT,)),
+    "conditions": ("each run's conditions.json: what is left of the score", (OUT,)),
+    "adaptation": ("the run's conditions.json: rewards around the change", (OUT,)),
+    "knockouts": ("the run's knockouts.json: what is left without a column", (OUT,)),
 }
 
 

@@ -25,6 +25,9 @@ SIZES = {  # pixels at 150 per inch
     "recovery": (960, 540),
     "coefficients": (1455, 795),
     "scores": (675, 570),
+    "conditions": (1044, 264),
+    "adaptation": (1425, 322),
+    "knockouts": (720, 360),
 }
 MORE = {"recovery": {"lesion": 5}}  # options without which there is nothing to draw
 
@@ -46,11 +49,15 @@ def another_run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def evaluated(short_run, tmp_path_factory):
-    """`short_run` with the scores of 20 episodes."""
+    """`short_run` with the scores of 20 episodes, under two conditions and without two columns."""
     folder = tmp_path_factory.mktemp("evaluated") / "run"
     shutil.copytree(short_run, folder)
     line = ["--run", folder, "--episodes", 20, "--json", folder / "results.json"]
     assert command("evaluate_hebb.py", *line).returncode == 0
+    line = ["--run", folder, "--episodes", 3, "--at", 0, 4, "--json"]
+    for words in (["--conditions", "noise", "dead_sensors"], ["--knockout", "A", "η"]):
+        path = folder / f"{words[0][2:].removesuffix('s')}s.json"
+        assert command("evaluate_hebb.py", *line, path, *words).returncode == 0
     return folder
 
 
@@ -93,7 +100,8 @@ def test_vector_files_hold_the_words_of_the_figure_and_are_the_same_each_time(
         head = first[:1000].decode(errors="replace")
         assert ("<svg" if suffix == "svg" else "%PDF-") in head
     words = {
-        "fitness": "generation", "coefficients": "before evolution", "scores": "CartPole-v1"
+        "fitness": "generation", "coefficients": "before evolution", "scores": "CartPole-v1",
+        "conditions": "noise=0.3", "adaptation": "dead_sensors=0.2", "knockouts": "layer 3",
     }.get(figure, "step")  # fmt: skip
     svg = (tmp_path / "0.svg").read_text()
     assert f"<!-- {words} -->" in svg
@@ -208,6 +216,7 @@ def test_static_networks_and_other_rules_have_figures_too(tmp_path):
         (["recovery", "RUN", "--lesion", "499"], ["499", "longest"]),
         (["scores", "RUN"], ["results.json", "does not exist"]),
         (["scores", "nowhere"], ["nowhere"]),
+        (["conditions", "RUN"], ["conditions.json", "does not exist"]),
     ],
     ids=lambda value: " ".join(value),
 )
