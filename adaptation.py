@@ -18,7 +18,6 @@ from conditions import ChangingWorld, chosen
 from evaluation import read_agent, tell_seeds
 from experiments import Freeze, together
 from fitness_functions import Agent
-from hebbian_weights_update import RULES
 from provenance import worker_count
 from safe_files import write_file
 from screen import Bar
@@ -47,12 +46,16 @@ class Knockout(NamedTuple):
         return f"{self.column}, {f'layer {self.layer}' if self.layer else 'all layers'}"
 
     def change(self, agent: Agent, theta: np.ndarray) -> np.ndarray:
-        """θ without what is knocked out."""
-        theta, sizes = theta.copy(), agent.policy.sizes
-        coefficients = theta[: agent.n_coefficients].reshape(-1, agent.columns)
-        column = coefficients[:, RULES[agent.rule].index(self.column)]
-        layers = np.split(column, np.cumsum(sizes[:-1] * sizes[1:])[:-1])  # views
-        for layer in layers[self.layer - 1 :][:1] if self.layer else layers:
+        """θ without what is knocked out. Coefficients of neurons are in the layer that they end."""
+        theta, sizes, rule = theta.copy(), agent.policy.sizes, agent.rule
+        of_synapses, of_neurons, _ = np.split(theta, [agent.n_of_synapses, agent.n_coefficients])
+        if self.column in rule.columns:
+            block, columns, counts = of_synapses, rule.columns, sizes[:-1] * sizes[1:]
+        else:
+            block, columns, counts = of_neurons, rule.neuron_columns, sizes
+        column = block.reshape(-1, len(columns))[:, columns.index(self.column)]
+        layers = np.split(column, np.cumsum(counts)[:-1])  # views
+        for layer in [layers[self.layer - len(sizes)]] if self.layer else layers:
             layer[...] = layer.mean() if self.to == "mean" else 0
         return theta
 
@@ -114,7 +117,7 @@ def kinds_of(config: dict) -> dict[str, Kind]:
 
 def knockouts(config: dict, agent: Agent) -> list[Knockout]:
     """Every column that was named, in all layers and in each; ValueError for another."""
-    known = RULES[agent.rule]
+    known = agent.rule.columns + agent.rule.neuron_columns
     names = list(known) if config["knockout"] == ["all"] else config["knockout"]
     for name in names:
         if name not in known:

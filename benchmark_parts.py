@@ -27,7 +27,6 @@ from checkpoints import RunFolder
 from command_line import complete
 from evolution_strategy_hebb import EvolutionStrategyHebb
 from fitness_functions import Agent, describe
-from hebbian_weights_update import NORMALISATIONS
 from options import TRAINING
 from quiet import quiet
 from tasks import Interface
@@ -192,9 +191,8 @@ class Episode:
         """The policy's step in the order of `lifetime`, as calls for `timed`."""
         body, agent, policy = self.body, self.agent, self.agent.policy
         state = policy.weights, policy.activations, policy.sizes
-        features, normalisation = state[1][: state[2][0]], NORMALISATIONS[body.task.normalise]
-        planes = self.theta[: agent.n_coefficients].reshape(policy.n_plastic, -1)
-        planes = np.ascontiguousarray(planes.T)
+        features = state[1][: state[2][0]]
+        agent.synapses.load(agent.split(self.theta)[0])
         if body.pixels:
             see = partial(pixels.see, *policy.kernels, *policy._buffers, features)
             calls = {
@@ -206,9 +204,7 @@ class Episode:
         return calls | {
             "dense layers, ms": lambda *_: policies._dense(*state),
             "action from the output, ms": lambda *_: body.act(policy.output),
-            "rule and normalisation, ms": lambda *_: agent.update(
-                state[0], planes, *state[1:], normalisation
-            ),
+            "rule and normalisation, ms": lambda *_: agent.synapses.update(policy.activations),
         }
 
     def starts(self) -> dict[str, float]:

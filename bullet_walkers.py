@@ -4,9 +4,9 @@ Robots, tasks and physics are those of `pybullet_envs_gymnasium`; observations a
 of the original `pybullet_envs`, bit for bit (the port rounds the joints' angles differently).
 What is different is the way to them:
 
-- one call asks the engine for all links, one for the joints, one for the contacts, and one tells it
-  all torques; before, every part and joint took calls of its own, half the time of a step;
-- every `reset` builds a new world and costs 6 ms. In the original a second reset differs from the
+- what a step asks the engine and tells it goes through `bullet_calls`, in bulk; before, every part
+  and joint took calls of its own, half the time of a step;
+- every `reset` builds a new world and costs 2 ms. In the original a second reset differs from the
   first: by then the floor counts as a part of the robot, whose place is the mean of its parts;
 - no server is searched for, films need neither display nor OpenGL, and the engine is silent.
 """
@@ -16,17 +16,19 @@ import functools
 import math
 import sys
 import time
-from itertools import chain
 
 import numpy as np
 
 from bullet_arithmetic import centre, drive, effort, observe
+from bullet_calls import calls
 from quiet import quiet
+from rebound import rebound
 
 with quiet():
     import pybullet
     from pybullet_envs_gymnasium import gym_locomotion_envs as upstream
     from pybullet_envs_gymnasium.env_bases import MJCFBaseBulletEnv
+    from pybullet_envs_gymnasium.robot_bases import BodyPart, Pose_Helper, XmlBasedRobot
     from pybullet_utils.bullet_client import BulletClient
 
 
@@ -53,8 +55,16 @@ def display_opens() -> bool:
     return bool(display) and not x11.XCloseDisplay(ctypes.c_void_p(display))
 
 
+class Part(BodyPart):
+    """A part of a robot that does not ask where it was at first."""
+
+    def __init__(self, bullet_client, body_name, bodies, body_index, part_index):
+        self._p, self.bodies, self.bodyIndex = bullet_client, bodies, body_index
+        self.bodyPartIndex, self.bp_pose = part_index, Pose_Helper(self)
+
+
 class BulkRobot:
-    """Mixed into a robot of upstream's: one call for the state of everything, one for the torques.
+    """Mixed into a robot of upstream's: the state of everything at once, and all torques.
 
     `env` is set before anything else: robot and environment share one random source, on whichever
     of the two it is replaced.
@@ -66,15 +76,19 @@ class BulkRobot:
         lambda self, source: setattr(self.env, "np_random", source),
     )
 
+    addToScene = rebound(XmlBasedRobot.addToScene, BodyPart=Part)
+
     def robot_specific_reset(self, bullet_client):
         super().robot_specific_reset(bullet_client)
-        # The order of the parts is the order of the sums in `calc_state`; -1 is the base.
-        links = [part.bodyPartIndex for part in self.parts.values()]
-        self.base_at = links.index(-1) if -1 in links else None
-        self.links = [link for link in links if link >= 0]
-        self.torso, self.ground = self.robot_body.bodyPartIndex, []
         joints = self.ordered_joints
-        self.driven = [joint.jointIndex for joint in joints]
+        parts = [part.bodyPartIndex for part in self.parts.values()]  # in the order of the sums
+        self.calls = calls(
+            *(bullet_client, self.objects[0], parts, self.robot_body.bodyPartIndex),
+            [joint.jointIndex for joint in joints],
+        )
+        self.feet_at = np.array([foot.bodyPartIndex for foot in self.feet])
+        self.places, self.pose = np.empty((len(parts), 3)), np.empty(10)
+        self.joints = np.empty((len(joints), 2))
         low, high = np.array([[joint.lowerLimit, joint.upperLimit] for joint in joints]).T
         self.middles, self.spans = 0.5 * (low + high), high - low
         # The humanoid's motors are its joints, in the same order, with powers of their own.
@@ -87,30 +101,17 @@ class BulkRobot:
         a = np.asarray(a)
         if a.shape != self.gains.shape or not drive(a, self.gains, self.torques):
             raise ValueError(f"an action must be {self.gains.size} finite numbers")
-        mode, torques = pybullet.TORQUE_CONTROL, self.torques.tolist()
-        self._p.setJointMotorControlArray(self.objects[0], self.driven, mode, forces=torques)
-
-    def look(self):
-        """Positions of all parts; position, orientation (quaternion) and speed of the torso."""
-        engine, body = self._p, self.objects[0]
-        links = engine.getLinkStates(body, self.links, computeLinkVelocity=self.torso >= 0)
-        places = [link[0] for link in links]
-        if self.torso >= 0:
-            torso = links[self.links.index(self.torso)]
-            position, orientation, speed = torso[0], torso[1], torso[6]
-        else:
-            position, orientation = engine.getBasePositionAndOrientation(body)
-            speed, _ = engine.getBaseVelocity(body)
-            places.insert(self.base_at, position)
-        return places + self.ground, position, orientation, speed
+        self.calls.push(self.torques)
 
     def calc_state(self):
         """The observation, float32: the original's formulas, in its order of rounding."""
-        places, self.body_real_xyz, orientation, speed = self.look()
-        x, y = centre(numbers(places, 3))
+        self.calls.look(self.places, self.pose, self.joints)
+        x, y = centre(self.places)
+        pose = self.pose.tolist()
+        self.body_real_xyz = pose[:3]
         z = self.body_real_xyz[2]
         self.body_xyz = x, y, z
-        self.body_rpy = roll, pitch, yaw = pybullet.getEulerFromQuaternion(orientation)
+        self.body_rpy = roll, pitch, yaw = pybullet.getEulerFromQuaternion(pose[3:7])
         if self.initial_z is None:
             self.initial_z = z
         to_y, to_x = self.walk_target_y - y, self.walk_target_x - x
@@ -122,23 +123,17 @@ class BulkRobot:
         turn[0, 0] = turn[1, 1] = np.cos(-yaw)
         turn[1, 0] = np.sin(-yaw)
         turn[0, 1] = -turn[1, 0]
-        vx, vy, vz = turn.dot(speed).tolist()
+        vx, vy, vz = turn.dot(self.pose[7:]).tolist()
         body = (
             *(z - self.initial_z, np.sin(angle), np.cos(angle)),
             *(0.3 * vx, 0.3 * vy, 0.3 * vz, roll, pitch),
         )
-        states = self._p.getJointStates(self.objects[0], self.driven)
-        joints = numbers([joint[:2] for joint in states], 2)
-        state = np.empty(8 + joints.size + len(self.feet), np.float32)
+        state = np.empty(8 + self.joints.size + self.feet_at.size, np.float32)
         self.joints_at_limit, self.sane = observe(
-            state, self.joint_speeds, body, joints, self.middles, self.spans, self.feet_contact
+            *(state, self.joint_speeds, body, self.joints, self.middles, self.spans),
+            self.feet_contact,
         )
         return state
-
-
-def numbers(rows, n):
-    """Tuples of n floats as an array (rows, n); numpy takes three times as long."""
-    return np.fromiter(chain.from_iterable(rows), float).reshape(-1, n)
 
 
 @functools.cache
@@ -158,56 +153,60 @@ class FreshWorld:
         if render_mode == "human" and not display_opens():
             raise ValueError("render_mode 'human' needs a display that DISPLAY names; film instead")
         super().__init__(render_mode=render_mode)
-        self.body = body
         self.robot = object.__new__(bulk(type(self.robot)))
         self.robot.env = self
-        self.renew_robot()
-
-    def renew_robot(self):  # in place: whoever holds the robot goes on holding it
         self.robot.__init__()
-        self.robot.model_xml = self.body or self.robot.model_xml
+        self.robot.model_xml = body or self.robot.model_xml
+        self.unborn = vars(self.robot).copy()
 
     def connect(self):
         with quiet():
             self._p = Engine(pybullet.GUI if self.render_mode == "human" else pybullet.DIRECT)
             self._p.configureDebugVisualizer(pybullet.COV_ENABLE_GUI, 0)
+            if self.render_mode is None:  # else every reset computes the hulls of what is seen
+                self._p.unloadPlugin(self._p.loadPlugin("tinyRendererPlugin"))
         self.physicsClientId, self.ownsPhysicsClient = self._p._client, True
 
     def reset(self, seed=None, options=None):
         """A new world. With a seed the start depends on it alone; without, draws go on.
 
-        The engine's `restoreState` would take a tenth of the time, but keeps the order of pairs in
+        The engine's `restoreState` would be faster, but keeps the order of pairs in
         its collision detection: humanoids that have fallen before come to differ within 200 steps.
         """
         if self.physicsClientId < 0:
             self.connect()
-        self.renew_robot()
-        self.scene = None
+        vars(self.robot).clear()  # in place: whoever holds the robot goes on holding it
+        vars(self.robot).update(self.unborn)
+        if self.scene:
+            self.scene.stadiumLoaded = 0
         with quiet():
             self._p.resetSimulation()
             self._p.setPhysicsEngineParameter(deterministicOverlappingPairs=1)
             state, info = MJCFBaseBulletEnv.reset(self, seed=seed, options=options)
         (self.floor,) = self.stadium_scene.ground_plane_mjcf
-        self.robot.ground = [self._p.getBasePositionAndOrientation(self.floor)[0]]
+        # from now on the floor counts as one of the robot's parts, as in the original
+        ground, _ = self._p.getBasePositionAndOrientation(self.floor)
+        self.robot.places = np.vstack([self.robot.places, ground])
         return state, info
 
     def change_body(self, body: str):
         """Go on with the body of another MJCF file of the same joints: it takes over the pose and
         all speeds of the present one."""
         robot, engine = self.robot, self._p
-        old, kept = robot.objects[0], (robot.initial_z, robot.ground)
+        old, joints = robot.objects[0], [joint.jointIndex for joint in robot.ordered_joints]
         place, speed = engine.getBasePositionAndOrientation(old), engine.getBaseVelocity(old)
-        joints = engine.getJointStates(old, robot.driven)
+        states = engine.getJointStates(old, joints)
+        height, ground = robot.initial_z, robot.places[-1]
         engine.removeBody(old)
         robot.parts = robot.jdict = robot.robot_body = None
         robot.model_xml, robot.doneLoading = body, 0
         with quiet():
             robot.reset(engine)
-        for joint, state in zip(robot.driven, joints, strict=True):
+        for joint, state in zip(joints, states, strict=True):
             engine.resetJointState(robot.objects[0], joint, *state[:2])
         engine.resetBasePositionAndOrientation(robot.objects[0], *place)
         engine.resetBaseVelocity(robot.objects[0], *speed)
-        robot.initial_z, robot.ground = kept
+        robot.initial_z, robot.places = height, np.vstack([robot.places, ground])
         robot.calc_state()
         self.potential = robot.calc_potential()  # the change itself is no progress
 
@@ -220,8 +219,7 @@ class FreshWorld:
         # float(): one precision for the height, whatever numpy's rules for scalars
         self._alive = float(robot.alive_bonus(float(state[0]) + robot.initial_z, robot.body_rpy[1]))
         before, self.potential = self.potential, robot.calc_potential()
-        touching = {touch[3] for touch in self._p.getContactPoints(robot.objects[0], self.floor)}
-        robot.feet_contact[:] = [foot.bodyPartIndex in touching for foot in robot.feet]
+        robot.calls.touch(self.floor, robot.feet_at, robot.feet_contact)
         current, stall = effort(np.asarray(a), robot.joint_speeds)
         current = self.electricity_cost * current + self.stall_torque_cost * stall
         limits = float(self.joints_at_limit_cost * robot.joints_at_limit)

@@ -16,6 +16,7 @@ from gymnasium.envs.box2d.car_racing import SCALE, STATE_H, STATE_W, ZOOM
 from gymnasium.utils import EzPickle
 
 from car_racing_pixels import draw, score_pixels
+from rebound import rebound
 
 
 class _Scalars:
@@ -36,19 +37,6 @@ class _Scalars:
         return float(min(max(x, low), high))
 
 
-def _rebound(function, **names):
-    """gymnasium's own function, which looks these global names up here instead."""
-    twin = types.FunctionType(
-        function.__code__,
-        function.__globals__ | names,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    twin.__kwdefaults__ = function.__kwdefaults__
-    return twin
-
-
 @functools.cache
 def _shape(corners):
     return car_dynamics.polygonShape(vertices=list(corners))
@@ -62,9 +50,9 @@ def _kept_shape(vertices):
 class _Car(car_dynamics.Car):
     """gymnasium's car, without the memory it leaks and with quicker arithmetic on floats."""
 
-    __init__ = _rebound(car_dynamics.Car.__init__, polygonShape=_kept_shape)
-    step = _rebound(car_dynamics.Car.step, np=_Scalars)
-    gas = _rebound(car_dynamics.Car.gas, np=_Scalars)
+    __init__ = rebound(car_dynamics.Car.__init__, polygonShape=_kept_shape)
+    step = rebound(car_dynamics.Car.step, np=_Scalars)
+    gas = rebound(car_dynamics.Car.gas, np=_Scalars)
 
     def steer(self, s):
         super().steer(float(s))
@@ -92,8 +80,8 @@ class CarRacingV0(car_racing.CarRacing):
         EzPickle.__init__(self, render_mode)
         self._poses, self._phases, self._gauges = np.empty(15), np.empty(4), np.empty(7)
 
-    reset = _rebound(car_racing.CarRacing.reset, Car=_Car)
-    _build_track = _rebound(car_racing.CarRacing._create_track, np=_Scalars)
+    reset = rebound(car_racing.CarRacing.reset, Car=_Car)
+    _build_track = rebound(car_racing.CarRacing._create_track, np=_Scalars)
 
     def _destroy(self):
         """A new world instead of an emptied one: in that, Box2D keeps order and memory."""
@@ -115,7 +103,7 @@ class CarRacingV0(car_racing.CarRacing):
             "FRICTION_LIMIT": friction * car_dynamics.FRICTION_LIMIT,
             "ENGINE_POWER": power * car_dynamics.ENGINE_POWER,
         }
-        step = _rebound(car_dynamics.Car.step, np=_Scalars, **physics)
+        step = rebound(car_dynamics.Car.step, np=_Scalars, **physics)
         self.car.step = types.MethodType(step, self.car)
 
     def _create_track(self):

@@ -150,7 +150,7 @@ def locked_leg(leg, env, strength, rng):
     engine, robot = world._p, world.robot
     for name in (f"hip_{LEGS[leg][1]}", f"ankle_{LEGS[leg][1]}"):
         joint = robot.jdict[name]
-        k = robot.driven.index(joint.jointIndex)
+        k = robot.ordered_joints.index(joint)
         engine.setJointMotorControl2(
             robot.objects[0], joint.jointIndex, engine.POSITION_CONTROL,
             targetPosition=joint.get_position(), force=strength * robot.gains[k],

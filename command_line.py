@@ -38,10 +38,15 @@ def add_options(result: Parser, options: tuple[Option, ...]) -> Parser:
         kind = (
             {"action": "store_true"}
             if option.is_flag
-            else {"type": option.type, "choices": option.choices, "nargs": option.nargs}
+            else {"type": option.type, "nargs": option.nargs}
         )
+        meaning = option.meaning
+        if option.open:
+            meaning += ": " + ", ".join(option.choices)
+        elif option.choices:
+            kind["choices"] = option.choices
         result.add_argument(
-            f"--{option.name}", default=argparse.SUPPRESS, help=option.meaning + default, **kind
+            f"--{option.name}", default=argparse.SUPPRESS, help=meaning + default, **kind
         )
     return result
 
@@ -86,6 +91,6 @@ def _possible(option: Option, value) -> bool:
     kinds = (int, float) if option.type is float else (option.type,)
     return (
         all(type(one) in kinds for one in (value if option.nargs else [value]))
-        and (not option.choices or value in option.choices)
+        and (not option.choices or option.open or value in option.choices)
         and (not option.check or option.check[0](value))
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from formulas import short_name
 from safe_files import (
     FileError,
     array_from,
@@ -38,6 +39,7 @@ def dat_name(arguments: dict, mean: float, block: str, generation: int) -> str:
     """The file name of one block of a generation, given the run's arguments and mean fitness."""
     head = "weights" if arguments["hebb_rule"] == "static" else "HEBcoeffs"
     run = "rew_{}__{hebb_rule}__init_{init_weights}__pop_{popsize}"
+    arguments = arguments | {"hebb_rule": short_name(arguments["hebb_rule"])}
     run = run.format(int(mean) if math.isfinite(mean) else mean, **arguments)
     return safe_name(f"{head}__{environment_name(arguments)}__{run}__{block}__{generation}.dat")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 import seeds
+from hebbian_weights_update import Synapses
 from initial_weights import INITIALISATIONS
 
 LESION = 32  # a purpose of its own beside those of seeds.py: where and to what a lesion damages
@@ -64,46 +65,38 @@ class Lesion:
 
 
 class Freeze:
-    """End plasticity after `after` steps: `restore` takes back each later update, `keep` notes the
-    weights that stay. What is done between the two, a lesion for one, stays too."""
+    """End the plasticity of these synapses after `after` steps. What else is done to the weights,
+    a lesion for one, stays."""
 
-    def __init__(self, after: int):
-        self.after, self.kept = after, None
+    def __init__(self, after: int, synapses: Synapses):
+        self.after, self.synapses = after, synapses
 
-    def restore(self, t, activations, weights, reward):
-        if t >= self.after:
-            for layer, kept in zip(weights, self.kept, strict=True):
-                layer[...] = kept
-
-    def keep(self, t, activations, weights, reward):
-        if t >= self.after - 1:
-            self.kept = [layer.copy() for layer in weights]
+    def __call__(self, t, activations, weights, reward):
+        if t == self.after - 1:
+            self.synapses.frozen = True
 
 
 class Recorder:
     """Keep what a lifetime is like, per step: rewards; activations per layer (input first);
     Frobenius norms of the weights and of their changes per layer.
 
-    before: (S,) initial weights, so that the first change is known. snapshots: 0, or how many
-    times at least to keep all weights, evenly over a lifetime that is long enough; `times` are
-    the steps lived at each.
+    weights (S,): the network's own, at birth, so that the first change is known. snapshots: 0, or
+    how many times at least to keep all weights, evenly over a lifetime that is long enough;
+    `times` are the steps lived at each.
     """
 
-    def __init__(self, before: np.ndarray, snapshots: int = 0):
+    def __init__(self, weights: np.ndarray, snapshots: int = 0):
         self.rewards, self.activations, self.norms, self.changes = [], [], [], []
         self.limit, self.every = 2 * snapshots, 1
-        self.times, self.weights = ([0], [before]) if snapshots else ([], [])
-        self.last = before
+        self.flat, self.last = weights, weights.copy()
+        self.times, self.weights = ([0], [self.last]) if snapshots else ([], [])
 
     def __call__(self, t, activations, weights, reward):
-        flat = [layer.T.ravel() for layer in weights]  # as the network keeps them
-        new = np.concatenate(flat)
-        ends = np.cumsum([layer.size for layer in flat])[:-1]
-        changes = np.split(new - self.last, ends)
+        new, ends = self.flat.copy(), np.cumsum([layer.size for layer in weights])[:-1]
         self.rewards.append(reward)
         self.activations.append([layer.copy() for layer in activations])
-        self.norms.append([np.linalg.norm(layer) for layer in flat])
-        self.changes.append([np.linalg.norm(layer) for layer in changes])
+        self.norms.append([np.linalg.norm(layer) for layer in np.split(new, ends)])
+        self.changes.append([np.linalg.norm(layer) for layer in np.split(new - self.last, ends)])
         self.last = new
         if self.limit and (t + 1) % self.every == 0:
             self.times.append(t + 1)

@@ -17,7 +17,6 @@ from checkpoints import RunFolder
 from command_line import complete
 from films import check_file, library
 from fitness_functions import Agent
-from hebbian_weights_update import RULES
 from lifetime_figures import COLOURS, agent_of, layer_names, lines
 from options import TRAINING
 from safe_files import write_file
@@ -147,23 +146,16 @@ def coefficients(plt, config: dict):
     if arguments["seed"] is None:
         raise ValueError(f"{run.path} does not say its seed: what evolved is not known")
     first = first_theta(arguments, agent)
-    names = RULES[agent.rule] or ("w",)
-    before, after = (by_layer(agent, vector) for vector in (first, theta))
-    size = (1.2 + 1.7 * len(names), 0.8 + 1.5 * len(before))
-    figure, axes = plt.subplots(len(before), len(names), figsize=size, squeeze=False)
-    for row, old, new, layer in zip(axes, before, after, layer_names(agent), strict=True):
-        for k, (panel, name) in enumerate(zip(row, names, strict=True)):
-            low, high = np.percentile(np.concatenate([old[:, k], new[:, k]]), [0.1, 99.9])
-            n_bins = 40 if len(new) > 2000 else 20
-            bins = np.linspace(low, high, n_bins + 1) if high > low else n_bins
-            look = {"bins": bins, "density": True, "histtype": "step"}
-            panel.hist(old[:, k], color="black", linestyle="--", **look)
-            panel.hist(new[:, k], color=COLOURS[0], **look)
-            panel.hist(new[:, k], color=COLOURS[0], alpha=0.25, bins=bins, density=True)
-            mean = round(float(new[:, k].mean()), 2) + 0.0  # no -0.00
-            panel.set_title(f"{name}: {mean:.2f} ± {new[:, k].std():.2f}".replace("-", "−"))
-            panel.set_yticks([])
-        row[0].set_ylabel(layer.replace(" (", "\n("))
+    before, after = (groups(agent, vector) for vector in (first, theta))
+    n_columns = max(len(names) for names, _ in before.values())
+    size = (1.2 + 1.7 * n_columns, 0.8 + 1.5 * len(before))
+    figure, axes = plt.subplots(len(before), n_columns, figsize=size, squeeze=False)
+    for row, (group, (names, old)) in zip(axes, before.items(), strict=True):
+        for panel in row[len(names) :]:
+            panel.axis("off")
+        for panel, *values in zip(row, names, old.T, after[group][1].T, strict=False):
+            histograms(panel, *values)
+        row[0].set_ylabel(group.replace(" (", "\n("))
     figure.legend(
         handles=[
             plt.Line2D([], [], color="black", linestyle="--", label="before evolution"),
@@ -175,8 +167,22 @@ def coefficients(plt, config: dict):
         ncols=2,
     )
     what = f"{agent.rule}, {' '.join(run.arguments['environment'])}"
-    figure.suptitle(f"coefficients of {what}" if RULES[agent.rule] else f"weights of {what}")
+    figure.suptitle(f"weights of {what}" if agent.static else f"coefficients of {what}")
     return figure
+
+
+def histograms(panel, name: str, old: np.ndarray, new: np.ndarray) -> None:
+    """How a coefficient is distributed before evolution (dashed) and after."""
+    low, high = np.percentile(np.concatenate([old, new]), [0.1, 99.9])
+    n_bins = 40 if len(new) > 2000 else 20
+    bins = np.linspace(low, high, n_bins + 1) if high > low else n_bins
+    look = {"bins": bins, "density": True, "histtype": "step"}
+    panel.hist(old, color="black", linestyle="--", **look)
+    panel.hist(new, color=COLOURS[0], **look)
+    panel.hist(new, color=COLOURS[0], alpha=0.25, bins=bins, density=True)
+    mean = round(float(new.mean()), 2) + 0.0  # no -0.00
+    panel.set_title(f"{name}: {mean:.2f} ± {new.std():.2f}".replace("-", "−"))
+    panel.set_yticks([])
 
 
 def scores(plt, config: dict):
@@ -211,13 +217,24 @@ def scores(plt, config: dict):
     return figure
 
 
-def by_layer(agent: Agent, vector: np.ndarray) -> list[np.ndarray]:
-    """The coefficients (n, K) of every layer; of a static network its dense weights, (n, 1)."""
-    values, evolved, _ = agent.split(np.pad(vector, (0, agent.n + agent.n_observed - vector.size)))
+def groups(agent: Agent, vector: np.ndarray) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+    """What evolved, layer by layer: the names and values (n, K) of the coefficients of synapses
+    (of a static network its dense weights), then those of neurons."""
+    vector = np.pad(vector, (0, agent.n + agent.n_observed - vector.size))
+    values, of_neurons, evolved, _ = agent.split(vector)
+    names, policy = agent.rule.columns, agent.policy
     if agent.static:
-        values = evolved[agent.policy.n_conv :, None]
-    sizes = agent.policy.sizes
-    return np.split(values, np.cumsum(sizes[:-1] * sizes[1:])[:-1])
+        names, values = ("w",), evolved[policy.n_conv :, None]
+    result = {}
+    if names:
+        layers = np.split(values, np.cumsum(policy.shapes.prod(axis=1))[:-1])
+        result = {name: (names, one) for name, one in zip(layer_names(agent), layers, strict=True)}
+    if agent.rule.neuron_columns:
+        layers = np.split(of_neurons, np.cumsum(policy.sizes)[:-1])
+        kinds = ["input", *(f"hidden {k}" for k in range(1, len(layers) - 1)), "output"]
+        for kind, layer in zip(kinds, layers, strict=True):
+            result[f"{kind} ({len(layer)} neurons)"] = (agent.rule.neuron_columns, layer)
+    return result
 
 
 DRAWN = {

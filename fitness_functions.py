@@ -13,7 +13,7 @@ from gymnasium.spaces import Box
 import environments
 import seeds
 from genome import Genome
-from hebbian_weights_update import NORMALISATIONS, kernel
+from hebbian_weights_update import Synapses, rule_of
 from observations import Normaliser
 from policies import CNN_heb, MLP_heb
 from tasks import Interface, interface
@@ -31,8 +31,7 @@ def lifetime(
     env,
     body: Interface,
     policy,
-    update: Callable,
-    planes: np.ndarray,
+    synapses: Synapses,
     seed: int | None = None,
     max_steps: int | None = None,
     on_step: Callable | None = None,
@@ -40,13 +39,13 @@ def lifetime(
 ) -> Outcome:
     """One episode of a network whose weights its rule rewrites at every step.
 
-    policy: with its initial weights; planes: (K, S) float32 coefficients; update: the kernel of
-    the rule. on_step(t, activations, weights, reward) is called at the end of every step with
+    policy: with its initial weights; synapses: what its rule rewrites them with, its coefficients
+    loaded. on_step(t, activations, weights, reward) is called at the end of every step with
     views of the layers, which it may read or change. encode: in place of the body's. The order of
     things is the reference's (fitness_functions.py): no update after the last step.
     """
     task, encode = body.task, encode or body.encode
-    normalisation = NORMALISATIONS[task.normalise]
+    synapses.reset()
     observation, _ = env.reset(seed=seed)
     for _ in range(task.burn_in):
         env.step(body.rest())  # the first real action still sees the observation of the reset
@@ -65,7 +64,7 @@ def lifetime(
             negative = negative + 1 if reward < 0 else 0
             stop = terminated or truncated or negative > task.patience
         if not stop and (t + 1) % task.update_every == 0:
-            update(policy.weights, planes, policy.activations, policy.sizes, normalisation)
+            synapses.update(policy.activations, reward)
         if on_step is not None:
             on_step(t, policy.activation_layers(), policy.layers(), reward)
         if stop:
@@ -109,10 +108,12 @@ class Agent(Genome):
         render_mode: str | None = None,
     ):
         self.body, self.max_steps, self.render_mode = body, max_steps, render_mode
+        rule = rule_of(hebb_rule)
+        options = {"hidden": hidden, "modulated": rule.modulated}
         if body.pixels:
-            policy = CNN_heb(body.n_inputs, body.n_outputs, hidden, level=body.level)
+            policy = CNN_heb(body.n_inputs, body.n_outputs, level=body.level, **options)
         else:
-            policy = MLP_heb(body.n_inputs, body.n_outputs, hidden)
+            policy = MLP_heb(body.n_inputs, body.n_outputs, **options)
         if normalize_observations and (body.pixels or not isinstance(body.observations, Box)):
             raise ValueError(f"{body.environment}: --normalize_observations takes vectors")
         n_observed = 2 * body.n_inputs if normalize_observations else 0
@@ -120,9 +121,10 @@ class Agent(Genome):
             raise ValueError(f"{body.environment}: --mirror knows no left and right of it")
         tied = body.task.mirror if mirror else None
         super().__init__(
-            hebb_rule, policy, init_weights, shared_rules, n_observed, seed, tied, sigma_factors
+            rule, policy, init_weights, shared_rules, n_observed, seed, tied, sigma_factors
         )
-        self.update, self.seen = kernel(hebb_rule), None
+        self.synapses = Synapses(rule, policy.weights, policy.shapes, body.task.normalise)
+        self.seen = None
         self._given, self._kept, self.around = env, None, lambda env: env
 
     def inside(self, env) -> "Agent":
@@ -135,14 +137,13 @@ class Agent(Genome):
         """Compile what a lifetime runs, so that the workers forked from here find it ready."""
         observations = self.body.observations
         blank = 0 if observations.shape == () else np.zeros(observations.shape, observations.dtype)
-        planes = np.zeros((self.columns, self.policy.n_plastic), np.float32)
         self.policy.forward(self.body.encode(blank))
-        self.update(self.policy.weights, planes, self.policy.activations, self.policy.sizes, 0)
+        self.synapses.update(self.policy.activations)
 
     def be_born(self, vector: np.ndarray, seed: int) -> np.ndarray:
         """The (S,) float32 plastic weights with which the lifetime of this seed begins, a view."""
         init = "coevolve" if self.static else self.init_weights
-        evolved = self.split(vector)[1]
+        evolved = self.split(vector)[2]
         self.policy.start(init, seeds.stream(seed, seeds.WEIGHTS), evolved)
         return self.policy.weights
 
@@ -153,8 +154,8 @@ class Agent(Genome):
         (None draws one)."""
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
-        coefficients, _, observed = self.split(vector)
-        planes = np.ascontiguousarray(coefficients.reshape(-1, self.columns or 1).T)
+        of_synapses, of_neurons, _, observed = self.split(vector)
+        self.synapses.load(of_synapses, of_neurons)
         encode = Normaliser(self.body.encode, observed) if self.n_observed else None
         self.be_born(vector, seed)
         world = seeds.integer(seed, seeds.WORLD)
@@ -163,8 +164,8 @@ class Agent(Genome):
         env, outcome = self._enter(), None
         try:
             outcome = lifetime(
-                self.around(env), self.body, self.policy, self.update, planes, world,
-                self.max_steps, on_step, encode,
+                self.around(env), self.body, self.policy, self.synapses, world, self.max_steps,
+                on_step, encode,
             )  # fmt: skip
             return outcome
         finally:

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 import seeds
-from hebbian_weights_update import RULES
+from formulas import Rule
+from hebbian_weights_update import REFERENCE
 
 
 class Genome:
     """θ = coefficients, then what is evolved beside them: the conv weights of pixel networks; with
     `coevolve` conv and dense weights. A static network's θ is conv and dense weights alone.
 
-    Each of the S synapses has its own K coefficients (S·K). Three options search elsewhere:
+    Each of the S synapses has its own K coefficients (S·K), row after row; then come, for rules
+    that have such, K' coefficients of each of the N neurons, input first and layer after layer.
+    Three options search elsewhere:
     with `shared_rules` R, θ holds R rules, and each synapse uses one of them, by an assignment that
     the seed fixes; with `mirror`, one rule for each pair of mirrored synapses; with
     `sigma_factors`, NAME=FACTOR of a column or of the other block, numbers that are multiplied by
@@ -23,7 +26,7 @@ class Genome:
 
     def __init__(
         self,
-        hebb_rule: str,
+        rule: Rule,
         policy,
         init_weights: str,
         shared_rules: int = 0,
@@ -32,22 +35,29 @@ class Genome:
         mirror=None,
         sigma_factors: Sequence[str] | None = None,
     ):
-        self.rule, self.policy, self.init_weights = hebb_rule, policy, init_weights
-        self.static = hebb_rule == "static"
+        self.rule, self.policy, self.init_weights = rule, policy, init_weights
+        self.static = not rule.program
         evolves_dense = self.static or init_weights == "coevolve"
         self.n_evolved = policy.n_conv + (policy.n_plastic if evolves_dense else 0)
         self.n_observed = n_observed
-        self.columns = len(RULES[hebb_rule])
         self.assignment = self.signs = None
         n_rules = policy.n_plastic
         if shared_rules:
+            if rule.neuron_columns:
+                raise ValueError(f"--shared_rules are of synapses; neurons have those of {rule}")
             rng = seeds.stream(seed, seeds.SHARED_RULES)
             self.assignment = rng.integers(shared_rules, size=policy.n_plastic)
             n_rules = shared_rules
         elif mirror:
-            self.assignment, self.signs = mirror.tie(policy.sizes, RULES[hebb_rule])
+            if rule.name not in REFERENCE:
+                raise ValueError(f"--mirror takes the rules {', '.join(REFERENCE)}, not {rule}")
+            self.assignment, self.signs = mirror.tie(policy.sizes, rule.columns)
             n_rules = int(self.assignment.max()) + 1
-        self.n_coefficients = n_rules * self.columns
+        self.n_of_synapses = n_rules * len(rule.columns)
+        n_of_neurons = int(policy.sizes.sum()) * len(rule.neuron_columns)
+        self.n_coefficients = self.n_of_synapses + n_of_neurons
+        if not self.n:
+            raise ValueError(f"nothing evolves: {rule} has no coefficients")
         self.scale = self._scale(sigma_factors) if sigma_factors else None
 
     @property
@@ -65,43 +75,57 @@ class Genome:
 
     def _scale(self, sigma_factors: Sequence[str]) -> np.ndarray:
         """(n,) float32: what θ is multiplied by; ValueError for a name that does not evolve."""
-        names = RULES[self.rule] + ((self.evolved_label,) if self.n_evolved else ())
+        rule = self.rule
+        names = rule.columns + rule.neuron_columns
+        names += (self.evolved_label,) if self.n_evolved else ()
         factors = dict.fromkeys(names, 1.0)
         for given in sigma_factors:
             name, _, factor = given.partition("=")
             if name not in factors:
                 raise ValueError(f"--sigma_factors {given}: choose among {', '.join(names)}")
             factors[name] = positive(factor, f"--sigma_factors {given}")
-        columns = [factors[name] for name in RULES[self.rule]]
-        rules = np.tile(columns, self.n_coefficients // max(self.columns, 1))
-        return np.append(rules, [factors.get(self.evolved_label, 1.0)] * self.n_evolved).astype(
-            np.float32
+        repeated = (
+            (rule.columns, self.n_of_synapses // max(len(rule.columns), 1)),
+            (rule.neuron_columns, int(self.policy.sizes.sum())),
+            ((self.evolved_label,), self.n_evolved),
         )
+        each = [np.tile([factors.get(name, 1.0) for name in row], n) for row, n in repeated]
+        return np.concatenate(each).astype(np.float32)
 
     def unscaled(self, theta: np.ndarray) -> np.ndarray:
         """θ as coefficients and weights."""
         return theta if self.scale is None else theta * self.scale
 
-    def split(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Coefficients (S, K), evolved weights, and the observations' statistics of a vector."""
+    def split(self, vector: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Of a vector: coefficients of synapses (S, K) and of neurons (N, K'), evolved weights,
+        and the observations' statistics (2, n_inputs)."""
         theta, observed = self.unscaled(vector[: self.n]), vector[self.n :]
-        coefficients, evolved = theta[: self.n_coefficients], theta[self.n_coefficients :]
-        coefficients = coefficients.reshape(-1, self.columns) if self.columns else coefficients
-        if self.assignment is not None:
-            coefficients = coefficients[self.assignment]
-        if self.signs is not None:
-            coefficients *= self.signs
-        return coefficients, evolved, observed.reshape(2, -1)
+        ends = [self.n_of_synapses, self.n_coefficients]
+        of_synapses, of_neurons, evolved = np.split(theta, ends)
+        if self.rule.columns:
+            of_synapses = of_synapses.reshape(-1, len(self.rule.columns))
+            if self.assignment is not None:
+                of_synapses = of_synapses[self.assignment]
+            if self.signs is not None:
+                of_synapses *= self.signs
+        else:
+            of_synapses = np.empty((self.policy.n_plastic, 0), np.float32)
+        of_neurons = of_neurons.reshape(self.policy.sizes.sum(), len(self.rule.neuron_columns))
+        return of_synapses, of_neurons, evolved, observed.reshape(2, -1)
 
     def blocks(self, vector: np.ndarray) -> dict[str, np.ndarray]:
         """A vector as it is filed, by the label in the file's name.
 
-        Coefficients are (S, K), or (S,) for K = 1, as in the reference.
+        Coefficients are (S, K), or (S,) for K = 1, as in the reference; those of neurons alone
+        (N, K'). A rule that has both files them flat, S·K numbers and then N·K'.
         """
-        coefficients, evolved, observed = self.split(vector)
-        if self.columns == 1:
+        of_synapses, of_neurons, evolved, observed = self.split(vector)
+        coefficients = of_synapses if self.rule.columns else of_neurons
+        if self.rule.columns and self.rule.neuron_columns:
+            coefficients = np.concatenate([of_synapses.ravel(), of_neurons.ravel()])
+        elif coefficients.shape[1] == 1:
             coefficients = coefficients.ravel()
-        result = {} if self.static else {"coeffs": coefficients}
+        result = {"coeffs": coefficients} if self.n_coefficients else {}
         if self.n_evolved:
             result[self.evolved_label] = evolved
         if self.n_observed:
@@ -111,7 +135,8 @@ class Genome:
     def join(self, *blocks: np.ndarray) -> np.ndarray:
         """The vector of its blocks; ValueError where their sizes are not those of this network, or
         where they are not mirrored and `mirror` is asked for."""
-        n_filed = self.policy.n_plastic * self.columns
+        n_filed = self.policy.n_plastic * len(self.rule.columns)
+        n_filed += self.n_coefficients - self.n_of_synapses
         sizes = [size for size in (n_filed, self.n_evolved, self.n_observed) if size]
         given = [np.size(block) for block in blocks]
         if given != sizes:
@@ -121,14 +146,14 @@ class Genome:
             )
         blocks = [np.ravel(block).astype(np.float32) for block in blocks]
         if self.signs is not None:
-            blocks[0] = self._halved(blocks[0].reshape(-1, self.columns)).ravel()
+            blocks[0] = self._halved(blocks[0].reshape(self.signs.shape)).ravel()
         vector = np.concatenate(blocks)
         if self.scale is not None:
             vector[: self.n] /= self.scale
         return vector
 
     def _halved(self, coefficients: np.ndarray) -> np.ndarray:
-        """one rule of each pair of mirrored synapses."""
+        """One rule of each pair of mirrored synapses."""
         _, first = np.unique(self.assignment, return_index=True)
         rules = coefficients[first] * self.signs[first]
         if not np.array_equal(rules[self.assignment] * self.signs, coefficients):

@@ -1,111 +1,126 @@
 """The rule: how every synapse rewrites itself at each time step of a lifetime.
 
-For the synapse from pre-synaptic neuron i to post-synaptic neuron j (Najarro & Risi 2020, eq. 2):
+A rule is a formula (formulas.py says what may stand in one), for the synapse from pre-synaptic
+neuron i to post-synaptic neuron j. That of the paper (Najarro & Risi 2020, eq. 2) is
 
-    Δw_ij = η · (A·o_i·o_j + B·o_i + C·o_j + D) + D_out
+    w += η * (A * pre * post + B * pre + C * post + D)
 
-Absent terms are skipped, an absent η is 1. Afterwards a layer may be normalised as a whole.
+Afterwards a layer may be normalised as a whole.
 
 Shapes: S plastic synapses, layer after layer; inside a layer, number n_post·i + j is the synapse
-i -> j. K coefficients per synapse, one plane of S for each column of `RULES`.
+i -> j. K coefficients per synapse, one plane of S for each column of `RULES`; N neurons.
 """
 
-from functools import cache
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-# rule -> its coefficients, in the order of their columns in a file of coefficients
-RULES = {
-    "A": ("A",),
-    "AD": ("A", "D"),
-    "AD_lr": ("A", "D", "η"),
-    "ABC": ("A", "B", "C"),
-    "ABC_lr": ("A", "B", "C", "η"),
-    "ABCD": ("A", "B", "C", "D"),
-    "ABCD_lr": ("A", "B", "C", "η", "D"),
-    "ABCD_lr_D_out": ("A", "B", "C", "η", "D_out"),
-    "ABCD_lr_D_in_and_out": ("A", "B", "C", "η", "D", "D_out"),
-    "static": (),  # the weights are evolved and stay: never updated, never normalised
+from formulas import Rule, parse
+from rule_kernels import NORMALISATIONS, kernel
+
+PAPER = "Najarro & Risi 2020"
+ABCD = "A * pre * post + B * pre + C * post + D"
+# name -> formula; where it comes from; its columns where files have another order than the formula
+TABLE = {
+    "A": ("w += A * pre * post", PAPER),
+    "AD": ("w += A * pre * post + D", PAPER),
+    "AD_lr": ("w += (A * pre * post + D) * η", PAPER),
+    "ABC": ("w += A * pre * post + B * pre + C * post", PAPER),
+    "ABC_lr": ("w += (A * pre * post + B * pre + C * post) * η", PAPER),
+    "ABCD": (f"w += {ABCD}", PAPER),
+    "ABCD_lr": (f"w += η * ({ABCD})", PAPER, "A B C η D"),
+    "ABCD_lr_D_out": ("w += (A * pre * post + B * pre + C * post) * η + D_out", PAPER),
+    "ABCD_lr_D_in_and_out": (f"w += η * ({ABCD}) + D_out", PAPER, "A B C η D D_out"),
+    "static": ("", "the weights are evolved and stay: never updated, never normalised"),
+    "Oja": ("w += η * post * (pre - post * w)", "Oja 1982"),
+    # the threshold slides as a running mean of post², at an evolved speed between 0 and 1
+    "BCM": (
+        "h += tanh(λ) ** 2 * (post ** 2 - h); w += η * pre * post * (post - h)",
+        "Bienenstock, Cooper & Munro 1982",
+    ),
+    "modulated": (f"w += m * η * ({ABCD})", "Soltoggio et al. 2008; Miconi et al. 2019"),
+    "trace": (
+        "e = tanh(λ) * e + pre * post; w += η * m * e",
+        "Izhikevich 2007; Gerstner et al. 2018",
+    ),
+    "neuron_centric": (
+        "w += (η_pre + η_post) / 2"
+        " * (A_pre * pre + B_post * post + C_pre * C_post * pre * post + D_pre * D_post)",
+        "Ferigo et al. 2024",
+    ),
 }
 
-# what is done to each layer after an update -> its number for the kernel
-NORMALISATIONS = {"none": 0, "max": 1, "standard": 2}
+
+def _row(name: str, formula: str, source: str, columns: str = "") -> Rule:
+    if not formula:
+        return Rule(name, formula)
+    rule = replace(parse(formula), name=name)
+    return rule.with_columns(tuple(columns.split())) if columns else rule
 
 
-@cache
-def kernel(rule: str):
-    """Return the compiled `update(weights, planes, activations, sizes, normalisation)` of a rule.
+_ROWS = {name: _row(name, *row) for name, row in TABLE.items()}
+# rule -> its coefficients, in the order of their columns in a file of coefficients
+RULES = {name: rule.columns + rule.neuron_columns for name, rule in _ROWS.items()}
 
-    It works in place and allocates nothing:
-    weights (S,) float32, rewritten; planes (K, S) float32, the coefficients;
-    activations (sum(sizes),) float32: input, hidden layers, output; sizes (layers + 1,) int64;
+REFERENCE = tuple(name for name, (_, source, *_) in TABLE.items() if source == PAPER)
+
+
+def rule_of(text: str) -> Rule:
+    """The rule of a name in `TABLE`, or of a formula; ValueError, one line, for anything else."""
+    if text in _ROWS:
+        return _ROWS[text]
+    if "=" not in text:
+        names = ", ".join(_ROWS)
+        raise ValueError(
+            f"unknown rule {text[:40]!r}; choose one of {names}, or write a formula, for example"
+            " 'w += η * post * (pre - post * w)'"
+        )
+    return parse(text)
+
+
+class Synapses:
+    """The plastic synapses of a network: their weights, their memory and their coefficients.
+
+    weights (S,) float32, which the network reads, rewritten in place; shapes (layers, 2) int64:
+    n_pre and n_post of each layer; neurons (positions,) int64: whose activation stands at each
+    position of the activations (by default each is a neuron of its own), 0 to N - 1.
     normalisation, one of NORMALISATIONS: keep the weights as they are, divide each layer by its
     largest absolute weight, or shift and scale it to mean 0 and standard deviation 1.
-    A layer of zeros (or one of equal weights) is left alone. NaN spreads to its whole layer.
-    Raises ValueError for a rule that is not in RULES.
     """
-    if rule not in RULES:
-        raise ValueError(f"unknown Hebbian rule {rule!r}; choose one of {', '.join(RULES)}")
-    from numba import njit  # here, so that a look at RULES costs nothing
 
-    columns = RULES[rule]
-    plastic = bool(columns)
-    # Frozen into the compiled code, where terms of an absent column (-1) vanish.
-    a, b, c, d, eta, d_out = (
-        columns.index(name) if name in columns else -1
-        for name in ("A", "B", "C", "D", "η", "D_out")
-    )
+    def __init__(self, rule: Rule, weights, shapes, normalisation="none", neurons=None):
+        positions = int(shapes[:, 0].sum() + shapes[-1, 1])
+        self.rule, self.weights, self.shapes = rule, weights, shapes
+        self.neurons = np.arange(positions) if neurons is None else neurons
+        self.frozen = False
+        self.planes = np.zeros((len(rule.columns), weights.size), np.float32)
+        self.neuron_planes = np.zeros((len(rule.neuron_columns), positions), np.float32)
+        self.memory = np.zeros((len(rule.memory), weights.size), np.float32)
+        arrays = (self.planes, self.neuron_planes, self.memory)
+        used = [array for array in arrays if len(array)]  # each array costs a call its handle
+        self._update = None
+        if rule.program:
+            number = NORMALISATIONS[normalisation]
+            self._update = partial(kernel(rule), weights, shapes, number, *used)
 
-    # No fastmath: the same bits on every machine, wherever the arrays lie in memory.
-    @njit(cache=True, nogil=True, error_model="numpy")
-    def update(weights, planes, activations, sizes, normalisation):
-        if not plastic:
-            return
-        synapse = neuron = 0
-        for layer in range(len(sizes) - 1):
-            n_pre, n_post = sizes[layer], sizes[layer + 1]
-            first = synapse
-            top = np.int32(0)  # the largest absolute weight, as bits
-            post = activations[neuron + n_pre : neuron + n_pre + n_post]
-            for i in range(neuron, neuron + n_pre):
-                o_i = activations[i]
-                row = slice(synapse, synapse + n_post)  # contiguous views: the loop vectorises
-                w, A, B, C = weights[row], planes[a, row], planes[b, row], planes[c, row]
-                D, E, D_out = planes[d, row], planes[eta, row], planes[d_out, row]
-                for j in range(n_post):
-                    delta = np.float32(0)
-                    if a >= 0:
-                        delta += A[j] * o_i * post[j]
-                    if b >= 0:
-                        delta += B[j] * o_i
-                    if c >= 0:
-                        delta += C[j] * post[j]
-                    if d >= 0:
-                        delta += D[j]
-                    if eta >= 0:
-                        delta *= E[j]
-                    if d_out >= 0:
-                        delta += D_out[j]
-                    new = np.float32(w[j] + delta)
-                    w[j] = new
-                    # Without the sign, bits are ordered as their floats are, and NaN is on top.
-                    top = max(top, np.int32(new.view(np.int32) & 0x7FFFFFFF))
-                synapse += n_post
-            neuron += n_pre
-            block = weights[first:synapse]
-            if normalisation == 1 and top != 0:
-                largest = np.int32(top).view(np.float32)
-                for s in range(block.size):
-                    block[s] /= largest
-            elif normalisation == 2:
-                mean = square = 0.0
-                for w_ij in block:
-                    mean += w_ij / block.size
-                for w_ij in block:
-                    square += (w_ij - mean) ** 2
-                deviation = np.sqrt(square / block.size)
-                if deviation != 0:
-                    for s in range(block.size):
-                        block[s] = (block[s] - mean) / deviation
+    def load(self, coefficients: np.ndarray, of_neurons: np.ndarray | None = None) -> None:
+        """Take the coefficients of synapses, (S, K), and of neurons, (N, K of those)."""
+        self.planes[...] = coefficients.T
+        if of_neurons is not None:
+            self.neuron_planes[...] = of_neurons[self.neurons].T
 
-    return update
+    def reset(self) -> None:
+        """Begin a lifetime: nothing is remembered, and the synapses are plastic."""
+        self.memory[...] = 0
+        self.frozen = False
+
+    def update(self, activations: np.ndarray, reward: float = 0.0) -> None:
+        """One step of the rule, in place, without allocating anything.
+
+        activations (positions,) float32: input, hidden layers, output (the last of which is the
+        modulator where the rule names m). A layer of zeros (or one of equal weights) is left
+        alone by the normalisation. What is not finite spreads to its whole layer.
+        """
+        if self._update is not None and not self.frozen:
+            self._update(activations, reward)

@@ -39,7 +39,7 @@ def agent_of(config: dict) -> tuple[Agent, np.ndarray]:
 def record(config: dict, agent: Agent, theta: np.ndarray, seed: int, snapshots: int = 0):
     """Live one lifetime, with what the options do to it, and keep what it is like."""
     planned = plan(config, agent)
-    recorder = Recorder(agent.be_born(theta, seed).copy(), snapshots)
+    recorder = Recorder(agent.be_born(theta, seed), snapshots)
     outcome = agent.live(
         theta, seed, together(*planned.on_step(planned.asked, agent, seed), recorder)
     )

@@ -2,22 +2,24 @@
 and the README's tables all read this file. `python options.py` writes those tables."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from hebbian_weights_update import RULES
+from hebbian_weights_update import RULES, TABLE, rule_of
 from initial_weights import INITIALISATIONS
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option. `check` pairs a test of a given value with the words for what it allows."""
+    """One option. `check` pairs a test of a given value with the words for what it allows; the
+    test may as well raise a ValueError that says it. open: choices are examples."""
 
     name: str
     default: Any
     meaning: str
     type: Callable = str
     choices: tuple | None = None
+    open: bool = False
     check: tuple[Callable[[Any], bool], str] | None = None
     nargs: str | None = None
     source: str = "ours"  # where the option comes from; `reference` keeps names and defaults
@@ -44,11 +46,15 @@ ENVIRONMENT = Option(
     nargs="+",
     source="reference",
 )
+RULE = (rule_of, "a rule")
 HEBB_RULE = Option(
     "hebb_rule",
     "ABCD_lr",
-    "the plasticity rule; static evolves the weights themselves",
+    "the plasticity rule, a formula such as 'w += η * post * (pre - post * w)' or the name of one"
+    " (static evolves the weights themselves)",
     choices=tuple(RULES),
+    open=True,
+    check=RULE,
     source="reference",
 )
 INIT_WEIGHTS = Option(
@@ -363,7 +369,7 @@ EVALUATION = (
         nargs="+",
         source="reference",
     ),
-    Option("hebb_rule", None, HEBB_RULE.meaning, choices=HEBB_RULE.choices, source="reference"),
+    replace(HEBB_RULE, default=None),
     Option(
         "init_weights", None, INIT_WEIGHTS.meaning, choices=INIT_WEIGHTS.choices, source="reference"
     ),
@@ -477,6 +483,15 @@ def figures_table() -> str:
     return table(options, "figures", takers)
 
 
+def rules_table() -> str:
+    """The table of rules as a Markdown table."""
+    rows = ["| rule | formula | columns | source |", "|---|---|---|---|"]
+    for name, (formula, source, *_) in TABLE.items():
+        formula = f"`{formula}`" if formula else "none"
+        rows.append(f"| `{name}` | {formula} | {' '.join(RULES[name])} | {source} |")
+    return "\n".join(rows)
+
+
 def with_tables(text: str) -> str:
     """A README in which the tables between the markers are those of this file."""
     tables = {
@@ -485,8 +500,9 @@ def with_tables(text: str) -> str:
         "plot_hebb.py": figures_table(),
         "benchmark.py": table(BENCHMARK),
     }
-    for name, lines in tables.items():
-        begin, end = f"<!-- options of {name} -->", "<!-- end -->"
+    markers = {f"options of {name}": lines for name, lines in tables.items()}
+    for name, lines in (markers | {"rules": rules_table()}).items():
+        begin, end = f"<!-- {name} -->", "<!-- end -->"
         head, _, rest = text.partition(begin)
         _, _, tail = rest.partition(end)
         text = f"{head}{begin}\n{lines}\n{end}{tail}"

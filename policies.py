@@ -42,25 +42,27 @@ def _dense(weights, activations, sizes):
 class _Policy:
     """Dense layers n_features -> hidden tanh -> n_actions linear, behind evolved conv kernels.
 
-    sizes (layers + 1,) int64; n_plastic: S; n_conv: evolved weights that are not plastic;
-    weights (S,), activations (sum(sizes),) and its end, output (n_actions,): float32, kept, and
-    overwritten in place.
+    sizes (layers + 1,) int64: neurons, the last of which is the modulator if there is one; shapes
+    (layers, 2) int64: n_pre and n_post of each layer; n_plastic: S; n_conv: evolved weights that
+    are not plastic; weights (S,), activations (sum(sizes),) and at its end output (n_actions,):
+    float32, kept, and overwritten in place. modulated: one more output neuron, tanh, beside them.
     """
 
-    def __init__(self, n_features, n_actions, hidden, kernels=()):
-        self.sizes = np.array([n_features, *hidden, n_actions], np.int64)
-        self.n_plastic = int(self.sizes[:-1] @ self.sizes[1:])
+    def __init__(self, n_features, n_actions, hidden, kernels=(), modulated=False):
+        self.sizes = np.array([n_features, *hidden, n_actions + modulated], np.int64)
+        self.shapes = np.stack([self.sizes[:-1], self.sizes[1:]], axis=1)
+        self.n_plastic = int(self.shapes.prod(axis=1).sum())
         self.n_conv = sum(kernel.size for kernel in kernels)
         self.kernels = kernels
         self.weights = np.zeros(self.n_plastic, np.float32)
         self.activations = np.zeros(self.sizes.sum(), np.float32)
-        self.output = self.activations[-n_actions:]
+        self.output = self.activations[-n_actions - modulated :][:n_actions]
+        self.modulator = self.activations[-1:] if modulated else None
 
     def layers(self):
         """Views (n_post, n_pre) of the dense weights."""
-        shapes = list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
-        blocks = np.split(self.weights, np.cumsum([n * m for n, m in shapes])[:-1])
-        return [block.reshape(shape).T for block, shape in zip(blocks, shapes, strict=True)]
+        blocks = np.split(self.weights, np.cumsum(self.shapes.prod(axis=1))[:-1])
+        return [block.reshape(shape).T for block, shape in zip(blocks, self.shapes, strict=True)]
 
     def activation_layers(self):
         """Views (n,) of the input and of the activations of every layer."""
@@ -87,6 +89,13 @@ class _Policy:
             for layer in layers:
                 layer[...] = draw(rng, layer.shape)
 
+    def _think(self):
+        """From the features to the output; False if anything is not finite."""
+        good = _dense(self.weights, self.activations, self.sizes)
+        if self.modulator is not None:
+            pixels.squash(self.modulator)
+        return good
+
     def draw(self, rng):
         """All weights by `default`, as `start` takes them for `coevolve`: float32, flat."""
         shapes = [view.shape for view in self._kernels_as_in_files() + self.layers()]
@@ -101,13 +110,13 @@ class _Policy:
 class MLP_heb(_Policy):
     """n_inputs -> hidden tanh -> n_actions linear."""
 
-    def __init__(self, n_inputs, n_actions, hidden=(128, 64)):
-        super().__init__(n_inputs, n_actions, hidden)
+    def __init__(self, n_inputs, n_actions, hidden=(128, 64), **options):
+        super().__init__(n_inputs, n_actions, hidden, **options)
 
     def forward(self, observation):
         """Fill the activations from an (n_inputs,) observation; False if anything is not finite."""
         self.activations[: self.sizes[0]] = observation
-        return _dense(self.weights, self.activations, self.sizes)
+        return self._think()
 
 
 class CNN_heb(_Policy):
@@ -116,9 +125,9 @@ class CNN_heb(_Policy):
     level: the value of a float image that becomes 1; in uint8 images it is 255.
     """
 
-    def __init__(self, input_channels, n_actions, hidden=(128, 64), level=1.0):
+    def __init__(self, input_channels, n_actions, hidden=(128, 64), level=1.0, **options):
         kernels = [np.zeros(shape, np.float32) for shape in pixels.conv_shapes(input_channels)]
-        super().__init__(pixels.N_FEATURES, n_actions, hidden, kernels)
+        super().__init__(pixels.N_FEATURES, n_actions, hidden, kernels, **options)
         self.channels, self.level = input_channels, np.float32(level)
         self._buffers, self._size = pixels.buffers(input_channels), None
 
@@ -127,7 +136,7 @@ class CNN_heb(_Policy):
         self._resize(observation)
         features = self.activations[: pixels.N_FEATURES]
         good = pixels.see(*self.kernels, *self._buffers, features)
-        return _dense(self.weights, self.activations, self.sizes) and good
+        return self._think() and good
 
     def _resize(self, image):
         grey_levels = image.dtype == np.uint8

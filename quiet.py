@@ -6,12 +6,13 @@ import os
 import sys
 import warnings
 
+libc = ctypes.CDLL(None)
+
 
 @contextlib.contextmanager
 def quiet():
     """Silence warnings, and what is printed in this block: by C code too, which writes to the
     descriptors, past Python. Exceptions pass."""
-    libc = ctypes.CDLL(None)
 
     def flush():
         sys.stdout.flush()

@@ -63,11 +63,13 @@ class Plan(NamedTuple):
 
     def on_step(self, condition: str, agent: Agent, seed: int) -> list[Callable]:
         """What is to be done to a lifetime under a condition, in this order."""
-        lesion, freeze = [], Freeze(self.freeze or self.lesion or 0)
+        done: list[Callable] = []
         if "lesioned" in condition:
             init = agent.init_weights
-            lesion = [Lesion(self.lesion, seed, self.fraction, self.to, self.layers, init)]
-        return [freeze.restore, *lesion, freeze.keep] if "frozen" in condition else lesion
+            done.append(Lesion(self.lesion, seed, self.fraction, self.to, self.layers, init))
+        if "frozen" in condition:
+            done.append(Freeze(self.freeze or self.lesion or 0, agent.synapses))
+        return done
 
 
 def plan(config: dict, agent: Agent) -> Plan:

@@ -82,11 +82,18 @@ def test_a_quadruped_is_the_recorded_one_bit_for_bit_in_its_first_and_later_life
     env.close()
 
 
-@pytest.mark.parametrize("precision", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("precision", "by"),
+    [(np.float64, "CCalls"), (np.float32, "PythonCalls"), (np.float32, "CCalls")],
+)
 @pytest.mark.parametrize("environment", WALKERS)
-def test_a_walker_does_what_the_original_does_bit_for_bit(environment, precision):
+def test_a_walker_does_what_the_original_does_bit_for_bit(environment, precision, by, monkeypatch):
     if not environments.gym_registry():
         pytest.skip("the original needs gym")
+    import bullet_calls
+    import bullet_walkers
+
+    monkeypatch.setattr(bullet_walkers, "calls", getattr(bullet_calls, by))
     from pybullet_envs import gym_locomotion_envs as originals
 
     original = getattr(originals, environment.removesuffix("-v0"))()
@@ -179,6 +186,16 @@ def test_a_body_that_does_not_fit_is_refused_in_one_line(tmp_path, environment, 
         bullet_ants.register_body(environment, path)
     assert "\n" not in str(refused.value)
     assert environment not in gymnasium.registry
+
+
+def test_here_the_engine_is_reached_by_its_c_interface_and_a_closed_one_is_an_error():
+    env = make("AntBulletEnv-v0").unwrapped
+    env.reset(seed=1)
+    assert type(env.robot.calls).__name__ == "CCalls" or sys.platform != "linux"
+    env.close()
+    for call in (lambda: env.step(np.zeros(8)), env.robot.calc_state):
+        with pytest.raises(Exception, match="Not connected"):
+            call()
 
 
 def run(program):

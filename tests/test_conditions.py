@@ -13,7 +13,6 @@ from adaptation import Knockout
 from comparison import curve, holm, interval_of_ratio, sign_flips, table, verdict
 from conditions import CONDITIONS, ChangingWorld, chosen
 from fitness_functions import Agent, describe
-from hebbian_weights_update import RULES
 
 TASKS = ("AntBulletEnv-v0", "CarRacing-v0", "CartPole-v1", "Pendulum-v1", "FrozenLake-v1")
 NEUTRAL = {  # strengths that change nothing, where that is not 1
@@ -185,22 +184,23 @@ def test_a_curve_ends_with_zeros_where_lifetimes_are_over():
 
 
 def test_a_knockout_takes_a_column_out_of_its_layer_alone():
-    agent = Agent("ABCD_lr", describe("CartPole-v1"), hidden=(5, 3))
+    sizes = [4, 5, 3, 2]
+    agent = Agent("ABCD_lr", describe("CartPole-v1"), hidden=sizes[1:3])
     theta = agent.first_theta(1, "normal")
-    ends = np.cumsum([4 * 5, 5 * 3, 3 * 2])
+    parts = np.split(np.arange(41), [20, 35])  # the synapses of each layer
     for layer, to in itertools.product(range(4), ("zero", "mean")):
-        new = Knockout("η", layer, to).change(agent, theta).reshape(-1, 5)
-        old = theta.reshape(-1, 5)
-        hit = (
-            slice(None)
-            if not layer
-            else slice(ends[layer - 1] - [20, 15, 6][layer - 1], ends[layer - 1])
-        )
-        expected = old.copy()
-        for part in [slice(0, 20), slice(20, 35), slice(35, 41)] if not layer else [hit]:
-            expected[part, 3] = 0 if to == "zero" else old[part, 3].mean()
-        assert np.array_equal(new, expected) and RULES["ABCD_lr"][3] == "η"
-        assert np.array_equal(theta, agent.first_theta(1, "normal"))
+        expected = theta.reshape(-1, 5).copy()
+        for part in [parts[layer - 1]] if layer else parts:
+            expected[part, 3] = 0 if to == "zero" else expected[part, 3].mean()
+        new = Knockout("η", layer, to).change(agent, theta)
+        assert np.array_equal(new, expected.ravel()) and agent.rule.columns[3] == "η"
+    assert np.array_equal(theta, agent.first_theta(1, "normal"))
+    agent = Agent("neuron_centric", describe("CartPole-v1"), hidden=sizes[1:3])
+    theta = agent.first_theta(1, "normal")
+    names = agent.rule.neuron_columns
+    expected = theta.reshape(-1, len(names)).copy()
+    expected[4:9, 1] = 0  # the neurons at the end of the first layer
+    assert np.array_equal(Knockout(names[1], 1).change(agent, theta), expected.ravel())
 
 
 @pytest.fixture(scope="module")

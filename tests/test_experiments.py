@@ -33,11 +33,11 @@ def agent(environment: str, max_steps: int) -> tuple[Agent, np.ndarray]:
     return result, result.first_theta(1, "normal")
 
 
-def recorded(environment: str, seed: int, *callables, max_steps=60, snapshots=1000) -> Recorder:
+def recorded(environment, seed, *callables, freeze=0, max_steps=60, snapshots=1000) -> Recorder:
     """A lifetime in which something is done."""
     living, theta = agent(environment, max_steps)
-    recorder = Recorder(living.be_born(theta, seed).copy(), snapshots)
-    living.live(theta, seed, together(*callables, recorder))
+    recorder = Recorder(living.be_born(theta, seed), snapshots)
+    living.live(theta, seed, together(*callables, Freeze(freeze, living.synapses), recorder))
     return recorder
 
 
@@ -71,8 +71,7 @@ def test_the_same_episode_is_damaged_in_the_same_way_and_another_in_another():
 
 
 def test_frozen_weights_stay_and_plastic_ones_do_not():
-    freeze = Freeze(5)
-    frozen = recorded("CartPole-v1", 2, freeze.restore, freeze.keep).weights
+    frozen = recorded("CartPole-v1", 2, freeze=5).weights
     plastic = recorded("CartPole-v1", 2).weights
     assert len(frozen) > 7
     for k in range(6):
@@ -83,8 +82,8 @@ def test_frozen_weights_stay_and_plastic_ones_do_not():
 
 @pytest.mark.parametrize("frozen, lesioned", [(3, 6), (6, 6), (7, 6)])
 def test_a_lesion_outlives_frozen_plasticity_whichever_comes_first(frozen, lesioned):
-    freeze, lesion = Freeze(frozen), Lesion(lesioned, seed=0)
-    weights = recorded("CartPole-v1", 2, freeze.restore, lesion, freeze.keep).weights
+    lesion = Lesion(lesioned, seed=0)
+    weights = recorded("CartPole-v1", 2, lesion, freeze=frozen).weights
     assert weights[5].any() and not weights[6].any()
     assert weights[7].any() == (frozen > lesioned)
     assert np.array_equal(weights[8], weights[7]) == (frozen <= 7)
@@ -116,10 +115,10 @@ def test_a_filmed_lifetime_is_the_lifetime(environment, tmp_path):
     if "Bullet" in environment:
         pytest.importorskip("pybullet")
     living, theta = agent(environment, 30)
-    plain = Recorder(living.be_born(theta, 5).copy())
+    plain = Recorder(living.be_born(theta, 5))
     outcome = living.live(theta, 5, plain)
     env = environments.make(environment, "rgb_array")
-    seen = Recorder(living.be_born(theta, 5).copy())
+    seen = Recorder(living.be_born(theta, 5))
     with Film(str(tmp_path / "film.gif"), env.render, 30, layer=1) as film:
         assert living.inside(env).live(theta, 5, together(film, seen)) == outcome
     env.close()

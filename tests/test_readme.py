@@ -8,7 +8,6 @@ import pytest
 from conftest import ROOT, command, run_folder
 
 import options
-from hebbian_weights_update import RULES
 
 README = (ROOT / "README.md").read_text()
 
@@ -25,13 +24,6 @@ def test_ci_runs_exactly_the_second_command():
 
 def test_the_tables_of_options_are_the_parser_s():
     assert options.with_tables(README) == README, "run: python options.py"
-
-
-def test_the_table_of_rules_is_the_code_s():
-    rows = dict(re.findall(r"\n\| `(\w+)` \| ([A-D]\S*(?: \S+)*|none:[^|]*) \|", README))
-    assert {rule: " ".join(columns) for rule, columns in RULES.items() if columns} == {
-        rule: columns for rule, columns in rows.items() if rule != "static"
-    }
 
 
 def test_every_file_of_the_root_is_on_the_map():

@@ -6,6 +6,7 @@ from conftest import SHORT, coefficients, command, outcome, run_folder
 
 from evolution_strategy_hebb import OPTIMIZERS, EvolutionStrategyHebb
 from fitness_functions import Agent, describe
+from hebbian_weights_update import Synapses
 from mirror import QUADRUPED
 
 ANT = "AntBulletEnv-v0"
@@ -74,7 +75,9 @@ def test_a_tied_network_does_in_the_mirror_what_it_does(quadruped, rule):
     """Step after step of its rule, from mirrored weights and on mirrored observations."""
     ours, other = (Agent(rule, quadruped, mirror=True) for _ in range(2))
     theta = 0.1 * ours.first_theta(2, "normal")
-    planes = np.ascontiguousarray(ours.split(theta)[0].T)
+    for agent in (ours, other):
+        agent.synapses = Synapses(agent.rule, agent.policy.weights, agent.policy.shapes, "max")
+        agent.synapses.load(ours.split(theta)[0])
     ours.be_born(theta, seed=5)
     neurons = [
         (np.array(QUADRUPED.inputs), np.array(QUADRUPED.input_signs)),
@@ -95,8 +98,7 @@ def test_a_tied_network_does_in_the_mirror_what_it_does(quadruped, rule):
         for agent, seen in ((ours, observation), (other, mirrored)):
             assert agent.policy.forward(seen)
             np.tanh(agent.policy.output, out=agent.policy.output)
-            agent.update(agent.policy.weights, planes, agent.policy.activations,
-                         agent.policy.sizes, 1)  # fmt: skip
+            agent.synapses.update(agent.policy.activations)
         expected = np.empty_like(ours.policy.output)
         expected[outputs] = ours.policy.output * turned
         np.testing.assert_allclose(other.policy.output, expected, atol=1e-4)
