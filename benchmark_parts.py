@@ -190,8 +190,8 @@ class Episode:
     def parts(self) -> dict[str, Callable]:
         """The policy's step in the order of `lifetime`, as calls for `timed`."""
         body, agent, policy = self.body, self.agent, self.agent.policy
-        state = policy.weights, policy.activations, policy.sizes
-        features = state[1][: state[2][0]]
+        state = policy.weights, policy.activations, policy.shapes
+        features = policy.activations[: policy.sizes[0]]
         agent.synapses.load(agent.split(self.theta)[0])
         if body.pixels:
             see = partial(pixels.see, *policy.kernels, *policy._buffers, features)

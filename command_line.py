@@ -89,8 +89,9 @@ def _possible(option: Option, value) -> bool:
     if option.nargs and not isinstance(value, list):
         return False
     kinds = (int, float) if option.type is float else (option.type,)
+    values = value if option.nargs else [value]
     return (
-        all(type(one) in kinds for one in (value if option.nargs else [value]))
-        and (not option.choices or option.open or value in option.choices)
+        all(type(one) in kinds for one in values)
+        and (not option.choices or option.open or all(one in option.choices for one in values))
         and (not option.check or option.check[0](value))
     )

@@ -69,13 +69,15 @@ def lifetime(
             on_step(t, policy.activation_layers(), policy.layers(), reward)
         if stop:
             break
+        if body.inputs:
+            policy.recalled[:] = body.recall(action, reward)
     return Outcome(fitness, t + 1)
 
 
 def describe(environment: str, wrappers: tuple = (), **options) -> Interface:
     """The spaces and the task of an environment, made for this question alone.
 
-    wrappers: (name, value) for `environments.make`; options: those of `task_of`.
+    wrappers: (name, value) for `environments.make`; options: those of `interface`.
     """
     env = environments.make(environment, **dict(wrappers))
     try:
@@ -102,6 +104,7 @@ class Agent(Genome):
         shared_rules: int = 0,
         normalize_observations: bool = False,
         seed: int = 0,
+        recurrent: bool = False,
         mirror: bool = False,
         sigma_factors: Sequence[str] | None = None,
         env=None,
@@ -109,7 +112,12 @@ class Agent(Genome):
     ):
         self.body, self.max_steps, self.render_mode = body, max_steps, render_mode
         rule = rule_of(hebb_rule)
-        options = {"hidden": hidden, "modulated": rule.modulated}
+        options = {
+            "hidden": hidden,
+            "n_recalled": body.n_recalled,
+            "recurrent": recurrent,
+            "modulated": rule.modulated,
+        }
         if body.pixels:
             policy = CNN_heb(body.n_inputs, body.n_outputs, level=body.level, **options)
         else:
@@ -117,13 +125,16 @@ class Agent(Genome):
         if normalize_observations and (body.pixels or not isinstance(body.observations, Box)):
             raise ValueError(f"{body.environment}: --normalize_observations takes vectors")
         n_observed = 2 * body.n_inputs if normalize_observations else 0
-        if mirror and not body.task.mirror:
-            raise ValueError(f"{body.environment}: --mirror knows no left and right of it")
+        if mirror and (recurrent or body.inputs or not body.task.mirror):
+            what = "--recurrent or --inputs" if body.task.mirror else body.environment
+            raise ValueError(f"--mirror knows no left and right of {what}")
         tied = body.task.mirror if mirror else None
         super().__init__(
             rule, policy, init_weights, shared_rules, n_observed, seed, tied, sigma_factors
         )
-        self.synapses = Synapses(rule, policy.weights, policy.shapes, body.task.normalise)
+        self.synapses = Synapses(
+            rule, policy.weights, policy.shapes, body.task.normalise, policy.neurons
+        )
         self.seen = None
         self._given, self._kept, self.around = env, None, lambda env: env
 

@@ -50,8 +50,8 @@ def record(config: dict, agent: Agent, theta: np.ndarray, seed: int, snapshots: 
 
 def layer_names(agent: Agent) -> list[str]:
     """Layer 1 is the one behind the input."""
-    sizes = agent.policy.sizes
-    return [f"layer {k + 1} ({sizes[k]} to {sizes[k + 1]})" for k in range(len(sizes) - 1)]
+    shapes = agent.policy.shapes
+    return [f"layer {k} ({n_pre} to {n_post})" for k, (n_pre, n_post) in enumerate(shapes, 1)]
 
 
 def mark(axes, notes: dict[int, str], say: bool = False) -> None:

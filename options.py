@@ -221,6 +221,21 @@ TRAINING = (
         source="reference: 128 64",
     ),
     Option(
+        "recurrent",
+        False,
+        "each hidden layer also sees, by plastic synapses, its own activations of the step before",
+        bool,
+    ),
+    Option(
+        "inputs",
+        None,
+        "what the network sees beside the observation, of the step before",
+        nargs="+",
+        choices=("reward", "action"),
+        check=(lambda names: len(set(names)) == len(names), "reward, action or both"),
+        source="Duan et al. 2016",
+    ),
+    Option(
         "normalization",
         "auto",
         "of the weights of a layer after each update: auto is the"

@@ -15,15 +15,15 @@ from pixels import compiled, finite, squash
 
 
 @compiled
-def _dense(weights, activations, sizes):
+def _dense(weights, activations, shapes):
     """Fill the activations behind the input; False when input or a sum is not finite.
 
     The sum over i runs in the order of i for every j at once: vectorised, yet in a fixed order.
     """
     synapse = neuron = 0
-    good = finite(activations[: sizes[0]])
-    for layer in range(len(sizes) - 1):
-        n_pre, n_post = sizes[layer], sizes[layer + 1]
+    good = finite(activations[: shapes[0, 0]])
+    for layer in range(len(shapes)):
+        n_pre, n_post = shapes[layer, 0], shapes[layer, 1]
         post = activations[neuron + n_pre : neuron + n_pre + n_post]
         post[:] = 0
         for i in range(neuron, neuron + n_pre):
@@ -33,31 +33,55 @@ def _dense(weights, activations, sizes):
                 post[j] += o_i * row[j]
             synapse += n_post
         good &= finite(post)
-        if layer < len(sizes) - 2:
+        if layer < len(shapes) - 1:
             squash(post)
         neuron += n_pre
     return good
 
 
 class _Policy:
-    """Dense layers n_features -> hidden tanh -> n_actions linear, behind evolved conv kernels.
+    """Dense layers n_features (+ n_recalled) -> hidden tanh -> n_actions linear, behind evolved
+    conv kernels.
 
-    sizes (layers + 1,) int64: neurons, the last of which is the modulator if there is one; shapes
-    (layers, 2) int64: n_pre and n_post of each layer; n_plastic: S; n_conv: evolved weights that
-    are not plastic; weights (S,), activations (sum(sizes),) and at its end output (n_actions,):
-    float32, kept, and overwritten in place. modulated: one more output neuron, tanh, beside them.
+    recalled (n_recalled,): more inputs, which `lifetime` fills with what was before. recurrent:
+    each hidden layer also sees its own activations of the step before, by plastic synapses: they
+    come behind those of the layer before. modulated: one more output neuron, tanh, which is no
+    part of `output`.
+    sizes (layers + 1,) int64: neurons; shapes (layers, 2) int64: n_pre and n_post of each layer;
+    n_plastic: S; n_conv: evolved weights that are not plastic; weights (S,), activations: what
+    each layer sees, the output, and at its end the modulator: float32, kept, and overwritten in
+    place; neurons: whose activation each of them is.
     """
 
-    def __init__(self, n_features, n_actions, hidden, kernels=(), modulated=False):
-        self.sizes = np.array([n_features, *hidden, n_actions + modulated], np.int64)
-        self.shapes = np.stack([self.sizes[:-1], self.sizes[1:]], axis=1)
+    def __init__(
+        self, n_features, n_actions, hidden, kernels=(), n_recalled=0, recurrent=False,
+        modulated=False,
+    ):  # fmt: skip
+        self.sizes = np.array([n_features + n_recalled, *hidden, n_actions + modulated], np.int64)
+        loops = np.array([*hidden, 0]) * recurrent
+        self.shapes = np.stack([self.sizes[:-1] + loops, self.sizes[1:]], axis=1)
         self.n_plastic = int(self.shapes.prod(axis=1).sum())
         self.n_conv = sum(kernel.size for kernel in kernels)
         self.kernels = kernels
         self.weights = np.zeros(self.n_plastic, np.float32)
-        self.activations = np.zeros(self.sizes.sum(), np.float32)
-        self.output = self.activations[-n_actions - modulated :][:n_actions]
-        self.modulator = self.activations[-1:] if modulated else None
+        ends = np.append(0, np.cumsum(self.shapes[:, 0]))  # where each layer's activations begin
+        self.activations = np.zeros(ends[-1] + self.sizes[-1], np.float32)
+        self._views = [
+            self.activations[end : end + size] for end, size in zip(ends, self.sizes, strict=True)
+        ]
+        self.output = self._views[-1][:n_actions]
+        self.recalled = self._views[0][n_features:]
+        self.modulator = self._views[-1][n_actions:] if modulated else None
+        numbers = np.split(np.arange(self.sizes.sum()), np.cumsum(self.sizes)[:-1])
+        seen = [numbers[0]]
+        self._loops = []  # (a hidden layer's activations, where those of the step before are kept)
+        for k, (layer, number) in enumerate(zip(self._views[1:], numbers[1:], strict=True)):
+            if loops[k]:
+                before = self.activations[ends[k + 1] - loops[k] : ends[k + 1]]
+                self._loops.append((layer, before))
+                seen.append(number)
+            seen.append(number)
+        self.neurons = np.concatenate(seen)
 
     def layers(self):
         """Views (n_post, n_pre) of the dense weights."""
@@ -66,10 +90,11 @@ class _Policy:
 
     def activation_layers(self):
         """Views (n,) of the input and of the activations of every layer."""
-        return np.split(self.activations, np.cumsum(self.sizes)[:-1])
+        return list(self._views)
 
     def start(self, init_weights, rng, evolved=()):
-        """Begin a lifetime: load the conv weights; load the dense ones, or draw them from rng.
+        """Begin a lifetime: nothing was before; load the conv weights; load the dense ones, or draw
+        them from rng.
 
         evolved: ([n_conv +] S,) for `coevolve`, else (n_conv,), each layer flattened from
         (n_post, n_pre). Raises ValueError for another size or an unknown initialisation.
@@ -77,6 +102,7 @@ class _Policy:
         if init_weights not in INITIALISATIONS:
             names = ", ".join(INITIALISATIONS)
             raise ValueError(f"unknown initial weights {init_weights!r}; choose one of {names}")
+        self.activations[:] = 0
         draw, layers = INITIALISATIONS[init_weights], self.layers()
         loaded = self._kernels_as_in_files() + (layers if draw is None else [])
         evolved, expected = np.ravel(evolved), sum(view.size for view in loaded)
@@ -91,7 +117,9 @@ class _Policy:
 
     def _think(self):
         """From the features to the output; False if anything is not finite."""
-        good = _dense(self.weights, self.activations, self.sizes)
+        for layer, before in self._loops:
+            before[:] = layer
+        good = _dense(self.weights, self.activations, self.shapes)
         if self.modulator is not None:
             pixels.squash(self.modulator)
         return good
@@ -112,10 +140,11 @@ class MLP_heb(_Policy):
 
     def __init__(self, n_inputs, n_actions, hidden=(128, 64), **options):
         super().__init__(n_inputs, n_actions, hidden, **options)
+        self._features = self.activations[:n_inputs]
 
     def forward(self, observation):
         """Fill the activations from an (n_inputs,) observation; False if anything is not finite."""
-        self.activations[: self.sizes[0]] = observation
+        self._features[:] = observation
         return self._think()
 
 

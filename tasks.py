@@ -102,6 +102,14 @@ def task_of(
     )
 
 
+# what a network may see beside its observation, of the step before (as in RL², Duan et al. 2016):
+# name -> how many numbers, and which they are
+INPUTS = {
+    "reward": (lambda body: 1, lambda body, action, reward: [reward]),
+    "action": (lambda body: body.n_outputs, lambda body, action, reward: body.as_vector(action)),
+}
+
+
 @dataclass(frozen=True)
 class Interface:
     """What a network needs to know of an environment's spaces, and the way through them."""
@@ -111,6 +119,7 @@ class Interface:
     observations: spaces.Space
     actions: spaces.Space
     wrappers: tuple = ()  # (name, value) of what `environments.make` puts around it
+    inputs: tuple[str, ...] = ()  # of INPUTS
 
     @cached_property
     def pixels(self) -> bool:
@@ -168,15 +177,31 @@ class Interface:
             return int(np.argmax(y)) + int(self.actions.start)
         return self.task.bound(y, self.actions).reshape(self.actions.shape)
 
+    @property
+    def n_recalled(self) -> int:
+        return sum(INPUTS[name][0](self) for name in self.inputs)
+
+    def recall(self, action, reward: float) -> np.ndarray:
+        """What the network sees of a step in the next one, (n_recalled,)."""
+        return np.concatenate([INPUTS[name][1](self, action, reward) for name in self.inputs])
+
+    def as_vector(self, action) -> np.ndarray:
+        """An action as (n_outputs,) numbers; a discrete one is one-hot."""
+        if isinstance(self.actions, spaces.Discrete):
+            return np.eye(self.n_outputs)[int(action) - int(self.actions.start)]
+        return np.ravel(action)
+
     def rest(self):
         """The zero action of the burn-in."""
         return np.zeros(self.actions.shape)
 
 
-def interface(env, environment: str, wrappers: tuple = (), **options) -> Interface:
+def interface(
+    env, environment: str, wrappers: tuple = (), inputs: tuple = (), **options
+) -> Interface:
     """How an environment's spaces meet a network; ValueError for spaces that cannot.
 
-    options: those of `task_of`.
+    inputs: names in INPUTS; options: those of `task_of`.
     """
     for role, space in (("observation", env.observation_space), ("action", env.action_space)):
         kind = type(space).__name__
@@ -188,4 +213,4 @@ def interface(env, environment: str, wrappers: tuple = (), **options) -> Interfa
     box = isinstance(actions, spaces.Box)
     if task.bound is tanh_to_bounds and box and not actions.is_bounded():
         raise ValueError(f"{environment}: its actions have no bounds that tanh could reach")
-    return Interface(environment, task, env.observation_space, actions, wrappers)
+    return Interface(environment, task, env.observation_space, actions, wrappers, inputs)

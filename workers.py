@@ -30,7 +30,7 @@ from fitness_functions import Agent, Outcome, describe
 TASK_OPTIONS = ("normalization", "action_bounds", "early_stop", "update_every")
 WRAPPER_OPTIONS = ("grayscale", "frame_stack")
 LIFE_OPTIONS = (  # those of Agent
-    *("hebb_rule", "init_weights", "max_steps", "hidden", "shared_rules"),
+    *("hebb_rule", "init_weights", "max_steps", "hidden", "recurrent", "shared_rules"),
     *("normalize_observations", "seed", "mirror", "sigma_factors"),
 )
 STRIKES = 3  # a lifetime that kills its worker this often is scored as failed
@@ -64,7 +64,8 @@ def agents_for(config: dict, names: list[str] | None = None) -> list[Agent]:
     """
     names = names or config["environment"]
     wrappers = tuple((name, config[name]) for name in WRAPPER_OPTIONS)
-    look = partial(describe, wrappers=wrappers, **{name: config[name] for name in TASK_OPTIONS})
+    options = {name: config[name] for name in TASK_OPTIONS}
+    look = partial(describe, wrappers=wrappers, inputs=tuple(config["inputs"] or ()), **options)
     try:
         with ProcessPoolExecutor(1, fork, _die_with, (os.getpid(),)) as process:
             bodies = list(process.map(look, names))
