@@ -92,8 +92,7 @@ def live_one(kinds: dict[str, Kind], changes: Sequence, _, life: Life) -> Lived:
     rewards: list[float] = []
     calls: list[Callable] = [lambda t, activations, weights, reward: rewards.append(reward)]
     if kinds[life.kind].freezes:
-        freeze = Freeze(life.at)
-        calls += [freeze.restore, freeze.keep]
+        calls.append(Freeze(life.at, agent.synapses))
     _, steps, failure = workers.live(agent, theta, life.seed, together(*calls))
     return Lived(np.array(rewards), steps, failure, time.perf_counter() - begun)
 
@@ -168,6 +167,10 @@ def evaluate(config: dict) -> int:
         finally:
             crew.close()
     report(config, kinds, changes, ats, dict(zip(lives, results, strict=True)), seeds)
+    for life, result in zip(lives, results, strict=True):
+        if result.failure:
+            print(f"for one, {life.kind} with seed {life.seed} failed: {result.failure}")
+            break
     tell_seeds(config | {"episodes": len(seeds)}, time.perf_counter() - began)
     return 0
 

@@ -116,7 +116,7 @@ def _kind(rewards, measure, rival, at: int, window: int) -> tuple[dict, np.ndarr
     recovered, steps = recovery(rewards, measure, at, window)
     told = {
         "mean": float(scores.mean()) if scores.size else None,
-        "share": float(shares.mean()) if level > 0 else None,
+        "share": float(scores.mean() / level) if level > 0 else None,
         "low": low,
         "high": high,
         "p": sign_flips(differences) if known else None,

@@ -25,9 +25,9 @@ SIZES = {  # pixels at 150 per inch
     "recovery": (960, 540),
     "coefficients": (1455, 795),
     "scores": (675, 570),
-    "conditions": (1044, 264),
+    "conditions": (672, 298),
     "adaptation": (1425, 322),
-    "knockouts": (720, 360),
+    "knockouts": (450, 360),
 }
 MORE = {"recovery": {"lesion": 5}}  # options without which there is nothing to draw
 
