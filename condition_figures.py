@@ -90,7 +90,7 @@ def adaptation(plt, config: dict):
     unchanged, *rows = section["rows"]
     down = -(-len(rows) // ACROSS)
     figure, panels = plt.subplots(
-        down, min(ACROSS, len(rows)), figsize=(9.5, 0.8 + 1.35 * down), sharex=True, sharey=True,
+        down, min(ACROSS, len(rows)), figsize=(9.6, 0.8 + 1.4 * down), sharex=True, sharey=True,
         squeeze=False,
     )  # fmt: skip
     first = next(iter(unchanged["kinds"].values()))["curve"]

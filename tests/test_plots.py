@@ -26,7 +26,7 @@ SIZES = {  # pixels at 150 per inch
     "coefficients": (1455, 795),
     "scores": (675, 570),
     "conditions": (672, 298),
-    "adaptation": (1425, 322),
+    "adaptation": (1440, 330),
     "knockouts": (450, 360),
 }
 MORE = {"recovery": {"lesion": 5}}  # options without which there is nothing to draw
