@@ -12,9 +12,9 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import startup  # noqa: F401 (first: threads and signals)
-from command_line import complete, fail, parser
-from options import BENCHMARK
+import machine.startup  # noqa: F401 (first: threads and signals)
+from commands.options import BENCHMARK
+from commands.parsing import complete, fail, parser
 
 
 def summary(values: list[float], limit: str) -> dict:
@@ -48,8 +48,8 @@ def show(environment: str, figures: dict) -> None:
 
 def benchmark(config: dict) -> dict:
     """Environment -> figure -> summary; prints each table when it is complete."""
-    from benchmark_parts import LIMITS, RATIOS, Episode, Generations, subject_of
-    from provenance import worker_count
+    from benchmarks.parts import LIMITS, RATIOS, Episode, Generations, subject_of
+    from machine.provenance import worker_count
 
     n = worker_count(config["threads"])
     print(f"population {config['popsize']}, {n} workers, {config['rounds']} rounds")
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = complete(BENCHMARK, given)
         result = benchmark(config)
         if config["json"]:
-            from provenance import provenance
+            from machine.provenance import provenance
 
             about = provenance() | {"cores": os.cpu_count(), "arguments": config}
             Path(config["json"]).write_text(json.dumps(about | {"figures": result}, indent=1))

@@ -5,9 +5,9 @@ python evaluate_hebb.py --run heb_coeffs/RUN_ID
 
 import sys
 
-import startup  # noqa: F401 (first: threads and signals)
-from command_line import complete, fail, parser
-from options import EVALUATION
+import machine.startup  # noqa: F401 (first: threads and signals)
+from commands.options import EVALUATION
+from commands.parsing import complete, fail, parser
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,9 +15,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = complete(EVALUATION, given)
         if config["conditions"] or config["knockout"]:
-            from adaptation import evaluate
+            from analysis.adaptation import evaluate
         else:
-            from evaluation import evaluate
+            from analysis.evaluation import evaluate
         return evaluate(config)
     except (ValueError, OSError) as error:
         fail(error)

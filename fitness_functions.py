@@ -12,11 +12,11 @@ from gymnasium.spaces import Box
 
 import environments
 import seeds
+from environments.observations import Normaliser
+from environments.tasks import Interface, interface
 from genome import Genome
 from hebbian_weights_update import Synapses, rule_of
-from observations import Normaliser
 from policies import CNN_heb, MLP_heb
-from tasks import Interface, interface
 
 
 class Outcome(NamedTuple):

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 import seeds
-from formulas import Rule
 from hebbian_weights_update import REFERENCE
+from rules.formulas import Rule
 
 
 class Genome:

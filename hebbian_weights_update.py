@@ -1,7 +1,7 @@
 """The rule: how every synapse rewrites itself at each time step of a lifetime.
 
-A rule is a formula (formulas.py says what may stand in one), for the synapse from pre-synaptic
-neuron i to post-synaptic neuron j. That of the paper (Najarro & Risi 2020, eq. 2) is
+A rule is a formula (`rules/formulas.py` says what may stand in one) for the synapse from
+pre-synaptic neuron i to post-synaptic neuron j. That of the paper (Najarro & Risi 2020, eq. 2) is
 
     w += η * (A * pre * post + B * pre + C * post + D)
 
@@ -16,8 +16,8 @@ from functools import partial
 
 import numpy as np
 
-from formulas import Rule, parse
-from rule_kernels import NORMALISATIONS, kernel
+from rules.formulas import Rule, parse
+from rules.kernels import NORMALISATIONS, kernel
 
 PAPER = "Najarro & Risi 2020"
 ABCD = "A * pre * post + B * pre + C * post + D"

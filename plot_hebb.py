@@ -5,9 +5,9 @@ python plot_hebb.py fitness heb_coeffs/RUN_ID
 
 import sys
 
-import startup  # noqa: F401 (first: threads and signals)
-from command_line import Parser, add_options, complete, fail
-from options import FIGURES, OF_SEVERAL_RUNS
+import machine.startup  # noqa: F401 (first: threads and signals)
+from commands.options import FIGURES, OF_SEVERAL_RUNS
+from commands.parsing import Parser, add_options, complete, fail
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = vars(parser.parse_args(arguments))
     try:
         config = complete(FIGURES[given["figure"]][1], given)
-        from figures import draw
+        from analysis.figures import draw
 
         print(draw(config))
         return 0

@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
-import pixels
-from initial_weights import INITIALISATIONS
-from pixels import compiled, finite, squash
+from networks import pixels
+from networks.initial_weights import INITIALISATIONS
+from networks.pixels import compiled, finite, squash
 
 
 @compiled

@@ -5,16 +5,16 @@ python train_hebb.py --environment CartPole-v1 --generations 20
 
 import sys
 
-import startup  # noqa: F401 (first: threads and signals)
-from command_line import complete, fail, parser
-from options import TRAINING
+import machine.startup  # noqa: F401 (first: threads and signals)
+from commands.options import TRAINING
+from commands.parsing import complete, fail, parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     given = vars(parser(TRAINING, __doc__.split("\n")[0]).parse_args(arguments))
     try:
         complete(TRAINING, given)  # a wrong value is told before anything is imported
-        from training import train
+        from commands.training import train
 
         return train(given)
     except (ValueError, OSError) as error:

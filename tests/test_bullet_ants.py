@@ -15,8 +15,8 @@ import pytest
 pytest.importorskip("pybullet", reason="pybullet has no wheels after Python 3.11")
 pytest.importorskip("pybullet_envs_gymnasium")
 
-import bullet_ants
 import environments
+from environments import bullet_ants
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
@@ -90,8 +90,7 @@ def test_a_quadruped_is_the_recorded_one_bit_for_bit_in_its_first_and_later_life
 def test_a_walker_does_what_the_original_does_bit_for_bit(environment, precision, by, monkeypatch):
     if not environments.gym_registry():
         pytest.skip("the original needs gym")
-    import bullet_calls
-    import bullet_walkers
+    from environments import bullet_calls, bullet_walkers
 
     monkeypatch.setattr(bullet_walkers, "calls", getattr(bullet_calls, by))
     from pybullet_envs import gym_locomotion_envs as originals
@@ -155,7 +154,7 @@ def test_a_body_of_yours_is_an_id_in_three_lines(tmp_path, monkeypatch):
     body = (bullet_ants.DAMAGED / "ant_asym_left.xml").read_text()
     (tmp_path / "tall.xml").write_text(body.replace("0.1 0.1", "0.6 0.6"))
     (tmp_path / "my_bodies.py").write_text(
-        "import bullet_ants\n\nbullet_ants.register_body('TallAntBulletEnv-v0', 'tall.xml')\n"
+        "import environments\n\nenvironments.register_body('TallAntBulletEnv-v0', 'tall.xml')\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -206,14 +205,19 @@ def run(program):
 
 def test_registering_starts_no_engine():
     done = run(
-        "import sys, bullet_ants; bullet_ants.register()\nassert 'pybullet' not in sys.modules"
+        "import sys\n"
+        "from environments import bullet_ants\n"
+        "bullet_ants.register()\n"
+        "assert 'pybullet' not in sys.modules"
     )
     assert done.returncode == 0, done.stderr
 
 
 def test_the_engine_is_silent_and_exceptions_are_not():
     done = run(
-        "import bullet_ants, gymnasium, quiet\n"
+        "import gymnasium\n"
+        "from environments import bullet_ants\n"
+        "from machine import quiet\n"
         "bullet_ants.register()\n"
         "for environment in ('AntBulletEnv-v0', 'HumanoidBulletEnv-v0'):\n"
         "    env = gymnasium.make(environment, disable_env_checker=True)\n"

@@ -17,8 +17,8 @@ from conftest import ROOT
 from gymnasium.envs.box2d.car_racing import CarRacing
 
 import environments
-from car_racing import CarRacingV0
-from car_racing_pixels import score_pixels
+from environments.car_racing import CarRacingV0
+from environments.car_racing_pixels import score_pixels
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDINGS = ["car_racing_v0_0.npz", "car_racing_v0_1.npz"]

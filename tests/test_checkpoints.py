@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import FileError, RunFolder, load_agent, load_dat, save_dat
-from dat_files import dat_name, parse_dat_name
+from run_folder.checkpoints import FileError, RunFolder, load_agent, load_dat, save_dat
+from run_folder.dat_files import dat_name, parse_dat_name
 
 ROOT = Path(__file__).resolve().parent.parent
 ARGUMENTS = {

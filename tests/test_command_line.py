@@ -10,9 +10,8 @@ import pytest
 import torch
 from conftest import SHORT, command, run_folder
 
-import command_line
-import options
-from initial_weights import INITIALISATIONS
+from commands import options, parsing
+from networks.initial_weights import INITIALISATIONS
 
 
 def test_help_answers_at_once():
@@ -25,7 +24,7 @@ def test_help_answers_at_once():
 
 
 def test_the_reference_s_flags_have_the_reference_s_defaults():
-    defaults = command_line.complete(options.TRAINING, {})
+    defaults = parsing.complete(options.TRAINING, {})
     expected = dict(
         environment=["CarRacing-v0"], hebb_rule="ABCD_lr", popsize=200, lr=0.2, decay=0.995,
         sigma=0.1, init_weights="uni", print_every=1, generations=300, threads=-1,

@@ -9,9 +9,9 @@ import pytest
 from conftest import command, run_folder
 
 import environments
-from adaptation import Knockout
-from comparison import curve, holm, interval_of_ratio, sign_flips, table, verdict
-from conditions import CONDITIONS, ChangingWorld, chosen
+from analysis.adaptation import Knockout
+from analysis.comparison import curve, holm, interval_of_ratio, sign_flips, table, verdict
+from environments.conditions import CONDITIONS, ChangingWorld, chosen
 from fitness_functions import Agent, describe
 
 TASKS = ("AntBulletEnv-v0", "CarRacing-v0", "CartPole-v1", "Pendulum-v1", "FrozenLake-v1")
@@ -94,7 +94,7 @@ def test_a_body_that_takes_the_place_of_an_equal_one_goes_on_as_it_did():
 
 @pytest.mark.parametrize("leg, side", [("front_left", "left"), ("back_right", "right")])
 def test_short_legs_are_those_of_the_damaged_bodies(leg, side):
-    from bullet_ants import DAMAGED
+    from environments.bullet_ants import DAMAGED
 
     def swap(env):
         env.unwrapped.change_body(str(DAMAGED / f"ant_asym_{side}.xml"))

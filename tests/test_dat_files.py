@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from dat_files import dat_name, load_dat, parse_dat_name, save_dat
-from safe_files import FileError
+from run_folder.dat_files import dat_name, load_dat, parse_dat_name, save_dat
+from run_folder.safe_files import FileError
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).parent / "golden"
@@ -69,7 +69,7 @@ def test_torch_reads_our_files_with_and_without_weights_only(tmp_path):
 
 def test_equal_arrays_give_equal_bytes_in_any_process_under_any_name(tmp_path):
     save_dat(tmp_path / "a.dat", ARRAY)
-    code = "import sys, numpy as np; from dat_files import *; save_dat(sys.argv[1], "
+    code = "import sys, numpy as np; from run_folder.dat_files import *; save_dat(sys.argv[1], "
     code += "np.asfortranarray(np.arange(12.0).reshape(4, 3) / 8 - 0.5))"
     subprocess.run([sys.executable, "-c", code, tmp_path / "another.dat"], cwd=ROOT, check=True)
     assert (tmp_path / "a.dat").read_bytes() == (tmp_path / "another.dat").read_bytes()
@@ -77,8 +77,9 @@ def test_equal_arrays_give_equal_bytes_in_any_process_under_any_name(tmp_path):
 
 
 def test_neither_saving_nor_loading_imports_torch(tmp_path):
-    code = "import sys, numpy; from dat_files import *; save_dat(sys.argv[1], numpy.ones(3))"
-    code += "; load_dat(sys.argv[1]); print('torch' in sys.modules)"
+    code = "import sys, numpy; from run_folder.dat_files import *; "
+    code += "save_dat(sys.argv[1], numpy.ones(3)); load_dat(sys.argv[1])"
+    code += "; print('torch' in sys.modules)"
     command = [sys.executable, "-c", code, str(tmp_path / "a.dat")]
     assert subprocess.check_output(command, cwd=ROOT, text=True) == "False\n"
 

@@ -8,8 +8,8 @@ import pytest
 from gymnasium import spaces
 
 import environments
+from environments.tasks import interface, task_of
 from fitness_functions import Agent, describe, fitness_hebb
-from tasks import interface, task_of
 
 
 def agent(environment, rule="ABCD_lr", **options):

@@ -10,13 +10,13 @@ import pytest
 from conftest import command, run_folder
 
 import environments
-from command_line import complete
-from evaluation import read_agent
-from experiments import Freeze, Lesion, Recorder, together
-from films import CAPTION, Film, heat_map
+from analysis.evaluation import read_agent
+from analysis.experiments import Freeze, Lesion, Recorder, together
+from analysis.films import CAPTION, Film, heat_map
+from analysis.trials import time_to_recover
+from commands.options import EVALUATION
+from commands.parsing import complete
 from fitness_functions import Agent, describe
-from options import EVALUATION
-from trials import time_to_recover
 
 SHAPES = [(5, 4), (3, 5), (2, 3)]
 

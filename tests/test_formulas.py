@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import SHORT, coefficients, command, run_folder
 
-from dat_files import dat_name
-from formulas import MAX_LENGTH, parse, short_name
 from hebbian_weights_update import TABLE
+from rules.formulas import MAX_LENGTH, parse, short_name
+from run_folder.dat_files import dat_name
 
 OJA = "w += η * post * (pre - post * w)"
 TRACE = "e = tanh(λ) * e + pre * post; w += η * m * (e + A_post * r)"

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from checkpoints import FileError, RunFolder, load_agent, load_dat
-from dat_files import dat_bytes
-from safe_files import decode_npz, read_with
+from run_folder.checkpoints import FileError, RunFolder, load_agent, load_dat
+from run_folder.dat_files import dat_bytes
+from run_folder.safe_files import decode_npz, read_with
 from tests.hostile_files import (
     ARRAY,
     BOMBS,

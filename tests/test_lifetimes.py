@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from environments.tasks import interface
 from fitness_functions import Agent, fitness_hebb
-from tasks import interface
 
 GOLDEN = sorted(Path(__file__).with_name("golden").glob("lifetime_*.npz"))
 

@@ -10,10 +10,10 @@ from conftest import ROOT
 GENERATIONS = """
 import json, resource, sys, time
 import numpy as np
-from checkpoints import RunFolder
+from run_folder.checkpoints import RunFolder
 from evolution_strategy_hebb import EvolutionStrategyHebb
-from command_line import complete
-from options import TRAINING
+from commands.parsing import complete
+from commands.options import TRAINING
 
 n, split = 458_002, 456_640  # coefficients of 91,328 synapses, and 1,362 conv weights
 rng = np.random.default_rng(0)

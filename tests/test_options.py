@@ -11,10 +11,10 @@ from conftest import SHORT, coefficients, command, run_folder
 from gymnasium import spaces
 
 import environments
+from environments.observations import Normaliser, Statistics
+from environments.tasks import clip, interface, tanh_to_bounds, task_of
 from fitness_functions import Agent, describe
-from observations import Normaliser, Statistics
 from seeds import WORLD, integer
-from tasks import clip, interface, tanh_to_bounds, task_of
 
 
 def cart(rule="ABCD_lr", task=None, **options):

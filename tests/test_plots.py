@@ -10,13 +10,12 @@ from conftest import command, run_folder
 from PIL import Image
 from test_optional_packages import without  # noqa: F401 (a fixture)
 
-import figures
-import lifetime_figures
-from checkpoints import RunFolder
-from command_line import complete
-from lifetime_figures import components
-from options import FIGURES, OF_SEVERAL_RUNS
-from trials import CONDITIONS, lived, plan
+from analysis import figures, lifetime_figures
+from analysis.lifetime_figures import components
+from analysis.trials import CONDITIONS, lived, plan
+from commands.options import FIGURES, OF_SEVERAL_RUNS
+from commands.parsing import complete
+from run_folder.checkpoints import RunFolder
 
 SIZES = {  # pixels at 150 per inch
     "fitness": (960, 600),

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import pixels
-from initial_weights import INITIALISATIONS
+from networks import pixels
+from networks.initial_weights import INITIALISATIONS
 from policies import CNN_heb, MLP_heb
 
 SHAPE = (128, 400)  # (n_post, n_pre) of a layer large enough for statistics

@@ -1,20 +1,29 @@
 """The README does not drift from the code: its commands, tables and examples are tried."""
 
+import ast
+import graphlib
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, command, run_folder
 
-import options
+from commands import options
 
 README = (ROOT / "README.md").read_text()
+THE_MAP = README.split("## The map")[1].split("## Results")[0]
+ROOMS = re.findall(r"\n\| `(\w+)/` \|", THE_MAP)
 
 
 def block(title: str) -> str:
     """The Python example whose first line is the comment `# title`."""
     return re.search(rf"```python\n(# {re.escape(title)}\n.*?)```", README, re.DOTALL)[1]
+
+
+def files(room: str) -> list[Path]:
+    return sorted((ROOT / room).glob("[!_]*.py"))
 
 
 def test_ci_runs_exactly_the_second_command():
@@ -23,13 +32,36 @@ def test_ci_runs_exactly_the_second_command():
 
 
 def test_the_tables_of_options_are_the_parser_s():
-    assert options.with_tables(README) == README, "run: python options.py"
+    assert options.with_tables(README) == README, "run: python -m commands.options"
 
 
-def test_every_file_of_the_root_is_on_the_map():
-    on_the_map = README.split("## The map")[1].split("## Install")[0]
-    for path in ROOT.glob("*.py"):
-        assert f"`{path.name}`" in on_the_map, path.name
+def test_every_room_and_every_file_is_on_the_map():
+    for path in [*ROOT.glob("*.py"), *(file for room in ROOMS for file in files(room))]:
+        assert f"`{path.name}`" in THE_MAP, path.name
+    assert sorted(ROOMS) == sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """The names of the modules that a file imports anywhere; of `from room import` both."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_imports_point_one_way():
+    """From a room to those above it on the map only, and in no circle of files."""
+    paths = {path.stem: path for path in ROOT.glob("*.py")}
+    for order, room in enumerate(ROOMS):
+        for path in files(room):
+            paths[f"{room}.{path.stem}"] = path
+            below = {name.split(".")[0] for name in imported(path)}.intersection(ROOMS[order + 1 :])
+            assert not below, f"{path} imports {below}"
+    needs = {name: imported(path) & paths.keys() for name, path in paths.items()}
+    list(graphlib.TopologicalSorter(needs).static_order())  # a CycleError names the circle
 
 
 def test_the_example_of_an_own_environment_trains(tmp_path):

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from conftest import ROOT, command
 
-import results
+from analysis import results
 
 FOLDERS = sorted(path.parent for path in results.TRAINED.glob("*/results.json"))
 
 
 def test_results_md_and_the_readme_s_table_are_written_from_the_trained_agents():
     full, short = results.markdown()
-    again = "run: python results.py"
+    again = "run: python -m analysis.results"
     assert (ROOT / "RESULTS.md").read_text() == full, again
     readme = (ROOT / "README.md").read_text()
     assert results.with_results(readme, short) == readme, again

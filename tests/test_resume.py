@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from conftest import SHORT, command, outcome, run_folder
 
-import checkpoints
-import command_line
-import options
+from commands import options, parsing
+from run_folder import checkpoints
 
 
 def train(folder, *arguments, **options):
@@ -99,10 +98,10 @@ def test_every_flag_that_contradicts_the_run_is_refused_by_name(short_run):
     for option in options.TRAINING:
         given = {option.name: another(option, known[option.name])}
         if option.resumable:
-            command_line.resumed(options.TRAINING, given, known)
+            parsing.resumed(options.TRAINING, given, known)
             continue
         with pytest.raises(ValueError, match=f"--{option.name} "):
-            command_line.resumed(options.TRAINING, given, known)
+            parsing.resumed(options.TRAINING, given, known)
 
 
 def test_what_may_change_on_resume_changes_no_result():

@@ -13,7 +13,7 @@ from numba.core.runtime import rtsys
 from numba.core.runtime._nrt_python import memsys_enable_stats
 
 from hebbian_weights_update import REFERENCE, RULES, TABLE, Synapses, rule_of
-from rule_kernels import NORMALISATIONS
+from rules.kernels import NORMALISATIONS
 
 RECORDINGS = np.load(Path(__file__).parent / "golden" / "hebbian_updates.npz")
 SIZES = np.array([19, 70, 37, 3])

@@ -7,7 +7,7 @@ from conftest import SHORT, coefficients, command, outcome, run_folder
 from evolution_strategy_hebb import OPTIMIZERS, EvolutionStrategyHebb
 from fitness_functions import Agent, describe
 from hebbian_weights_update import Synapses
-from mirror import QUADRUPED
+from rules.mirror import QUADRUPED
 
 ANT = "AntBulletEnv-v0"
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from conftest import SHORT, command, outcome, run_folder, start, wait_for
 
-import checkpoints
+from run_folder import checkpoints
 
 KILLED = [*SHORT, "--generations", 12, "--threads", 2, "--print_every", 3]
 SLOW = ["--environment", "misbehaving:Slow-v0", "--popsize", 20, "--seed", 3]

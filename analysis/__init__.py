@@ -1,0 +1,1 @@
+"""What is done with runs and agents: evaluation, experiments, films, figures, tables."""

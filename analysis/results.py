@@ -1,0 +1,190 @@
+"""RESULTS.md from the trained agents: every number in it is read from trained/.
+
+    python -m analysis.results
+
+writes RESULTS.md, and its table into the README. A folder of trained/ is a run folder with a
+results.json, which `evaluate_hebb.py --run FOLDER --json FOLDER/results.json` writes.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from commands.options import TRAINING
+from run_folder.checkpoints import RunFolder
+from run_folder.safe_files import read_with
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAINED = ROOT / "trained"
+SHOWN = (1, 10, 20, 40, 80)  # generations in the table of what was tried
+CORES = 2  # of the machine of the runs that were begun before config.json said it
+MAX_RESULTS = 1 << 24  # bytes of a results.json
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+# what the paper reports: mean and standard deviation over 100 episodes, where it gives them
+PAPER = {
+    ("CarRacing-v0", "ABCD_lr"): "872 ± 11",
+    ("CarRacing-v0", "static"): "711 ± 16",
+    ("AntBulletEnv-v0", "ABCD_lr"): "1051",
+    ("AntDamagedRightBulletEnv-v0", "ABCD_lr"): "1019",
+    ("AntDamagedLeftBulletEnv-v0", "ABCD_lr"): "452",
+    ("AntBulletEnv-v0", "static"): "1604",
+    ("AntDamagedRightBulletEnv-v0", "static"): "1431",
+    ("AntDamagedLeftBulletEnv-v0", "static"): "68",
+}
+
+
+def interval(scores: np.ndarray, draws: int = 10_000) -> tuple[float, float]:
+    """The bootstrap's 95 % interval of the mean, from a fixed seed."""
+    rng = np.random.default_rng(0)
+    means = rng.choice(scores, (draws, scores.size)).mean(axis=1)
+    return tuple(np.quantile(means, (0.025, 0.975)))
+
+
+def episodes(folder: Path) -> dict[str, list[dict]]:
+    """The episodes of a folder's results.json, by environment; FileError where it has none."""
+
+    def decode(file) -> dict:
+        by_name: dict[str, list[dict]] = {}
+        for episode in json.load(file)["episodes"]:
+            by_name.setdefault(episode["environment"], []).append(episode)
+            float(episode["fitness"] or 0), int(episode["seed"])  # what else could be in there?
+        return by_name
+
+    path = folder / "results.json"
+    return read_with(decode, path, "file of evaluate_hebb.py --run RUN --json", MAX_RESULTS)
+
+
+def fitness_of(own: list[dict]) -> np.ndarray:
+    """That of the episodes that did not fail."""
+    return np.array([one["fitness"] for one in own if one["fitness"] is not None])
+
+
+def lineage(run: RunFolder) -> list[RunFolder]:
+    """The runs that led to an agent, each started from the best of the one before it."""
+    earlier = run.arguments.get("start_from")
+    return [*(lineage(RunFolder.open(ROOT / earlier)) if earlier else []), run]
+
+
+def rows(runs: list[RunFolder], by_name: dict[str, list[dict]]) -> list[dict]:
+    """A row per environment that a trained agent was evaluated in, from its lineage and its
+    episodes."""
+    *earlier, run = runs
+    lived = [*(one.best_of(one.kept()) for one in earlier), run.rows[-1]["generation"]]
+    seconds = sum(one.rows[-1]["elapsed"] for one in runs)
+    arguments, result = run.arguments, []
+    for name, own in by_name.items():
+        fitness = fitness_of(own)
+        low, high = interval(fitness)
+        failed = len(own) - fitness.size
+        unseen = "" if name in arguments["environment"] else " (unseen)"
+        seeds = [episode["seed"] for episode in own]
+        result.append(
+            {
+                "agent": run.path.name,
+                "task": name + unseen,
+                "rule": arguments["hebb_rule"],
+                "paper": PAPER.get((name, arguments["hebb_rule"]), ""),
+                "ours": f"{fitness.mean():.1f} ± {fitness.std():.1f}"
+                + (f", {failed} failed" if failed else ""),
+                "95 % of the mean": f"{low:.1f} to {high:.1f}",
+                "seeds": f"{min(seeds)} to {max(seeds)}",
+                "generations": " + ".join(map(str, lived)),
+                "population": str(arguments["popsize"]),
+                "hours": f"{seconds / 3600:.1f}",
+                "hardware": f"{run.config.get('cores', CORES)} cores, {run.config['platform']}",
+            }
+        )
+    return result
+
+
+def table(all_rows: list[dict], columns: tuple[str, ...]) -> str:
+    lines = [columns, ("---",) * len(columns), *([row[c] for c in columns] for row in all_rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def command(run: RunFolder) -> str:
+    """What trains an agent like that of this run."""
+    words = ["python train_hebb.py"]
+    for option in TRAINING:
+        value = run.arguments.get(option.name, option.default)
+        if value != option.default and not option.resumable and option.name != "folder":
+            shown = " ".join(map(str, value)) if isinstance(value, list) else value
+            words.append(f"--{option.name}" + ("" if value is True else f" {shown}"))
+    return " ".join(words)
+
+
+def markdown() -> tuple[str, str]:
+    """The results in full, and the table for the README."""
+    folders = sorted(path.parent for path in TRAINED.glob("*/results.json"))
+    agents = [(lineage(RunFolder.open(folder)), episodes(folder)) for folder in folders]
+    all_rows = [row for agent in agents for row in rows(*agent)]
+    full = [
+        "# Results",
+        "",
+        "Written by `python -m analysis.results` from the files in `trained/`. Mean ± standard"
+        " deviation of the fitness over 100 episodes, each with new random weights (static: the"
+        " evolved ones) and a new world; the interval is the bootstrap's for the mean.",
+        "",
+        table(all_rows, tuple(all_rows[0])),
+        "",
+    ]
+    for folder, (lived, by_name) in zip(folders, agents, strict=True):
+        full += [
+            f"## {folder.name}",
+            "",
+            "Trained with",
+            "",
+            *(f"    {command(run)}" for run in lived),
+            "",
+            "and evaluated with",
+            "",
+            f"    python evaluate_hebb.py --run trained/{folder.name}"
+            f" --environment {' '.join(by_name)} --episodes 100",
+            "",
+        ]
+        notes = folder / "NOTES.md"
+        if notes.exists():
+            full += [notes.read_text().strip(), ""]
+    runs = sorted(path.parent for path in TRAINED.glob("**/fitness.csv"))
+    full += [
+        "## What was tried",
+        "",
+        (TRAINED / "TRIED.md").read_text().strip(),
+        "",
+        tried(runs),
+        "",
+    ]
+    return "\n".join(full), table(all_rows, ("agent", "task", "paper", "ours", "95 % of the mean"))
+
+
+def tried(folders: list[Path]) -> str:
+    """A row per run, agents and others: the mean fitness that each setting gave.
+
+    A folder needs config.json and fitness.csv alone.
+    """
+    runs = [RunFolder.open(folder) for folder in folders]
+    columns = ("settings", *(f"generation {number}" for number in SHOWN), "last", "hours")
+    found = []
+    for run in runs:
+        mean = {row["generation"]: f"{row['mean']:.1f}" for row in run.rows}
+        last = run.rows[-1]
+        found.append(
+            {f"generation {number}": mean.get(number, "") for number in SHOWN}
+            | {"settings": f"`{command(run).removeprefix('python train_hebb.py ')}`"}
+            | {"last": f"{last['mean']:.1f} ({last['generation']})"}
+            | {"hours": f"{last['elapsed'] / 3600:.1f}"}
+        )
+    return table(found, columns)
+
+
+def with_results(readme: str, short: str) -> str:
+    head, _, rest = readme.partition(BEGIN)
+    return f"{head}{BEGIN}\n{short}\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    full, short = markdown()
+    (ROOT / "RESULTS.md").write_text(full)
+    readme = ROOT / "README.md"
+    readme.write_text(with_results(readme.read_text(), short))

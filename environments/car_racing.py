@@ -1,0 +1,161 @@
+"""CarRacing-v0 without a display: gymnasium's physics and rules, v0's pixels.
+
+gymnasium (1.4) kept v0's physics, track and rewards bit for bit, but draws a different picture,
+slowly. Here its own code runs, and only what it must not do is replaced: the state is painted by
+`car_racing_pixels`, and every reset builds a new world.
+"""
+
+import functools
+import math
+import types
+
+import Box2D
+import numpy as np
+from gymnasium.envs.box2d import car_dynamics, car_racing
+from gymnasium.envs.box2d.car_racing import SCALE, STATE_H, STATE_W, ZOOM
+from gymnasium.utils import EzPickle
+
+from environments.car_racing_pixels import draw, score_pixels
+from machine.rebound import rebound
+
+
+class _Scalars:
+    """The few numpy functions that gymnasium calls on single floats, without numpy's overhead."""
+
+    sqrt = math.sqrt
+
+    @staticmethod
+    def square(x):
+        return x * x
+
+    @staticmethod
+    def sign(x):
+        return 1.0 if x > 0 else -1.0 if x < 0 else 0.0
+
+    @staticmethod
+    def clip(x, low, high):
+        return float(min(max(x, low), high))
+
+
+@functools.cache
+def _shape(corners):
+    return car_dynamics.polygonShape(vertices=list(corners))
+
+
+def _kept_shape(vertices):
+    """One shape for equal corners: each that is given to a fixture is never freed by Box2D."""
+    return _shape(tuple(vertices))
+
+
+class _Car(car_dynamics.Car):
+    """gymnasium's car, without the memory it leaks and with quicker arithmetic on floats."""
+
+    __init__ = rebound(car_dynamics.Car.__init__, polygonShape=_kept_shape)
+    step = rebound(car_dynamics.Car.step, np=_Scalars)
+    gas = rebound(car_dynamics.Car.gas, np=_Scalars)
+
+    def steer(self, s):
+        super().steer(float(s))
+
+    def brake(self, b):
+        super().brake(float(b))
+
+
+class CarRacingV0(car_racing.CarRacing):
+    """CarRacing-v0 (gym 0.21): observations (96, 96, 3) uint8, actions (steer, gas, brake).
+
+    An episode ends when every tile was visited, or with -100 where the car leaves the
+    playfield; each step costs 0.1 and each of N tiles pays 1000/N once. render_mode: None,
+    "human", "rgb_array" (gymnasium's picture) or "state_pixels" (the observation).
+    camera_shift, right and down in pixels of the state, moves all but the dashboard until the next
+    reset.
+    Every observation is a new array. ValueError for an action that is not three finite numbers.
+    """
+
+    reset_is_fresh = True  # an episode depends on its seed and actions alone, not on the past
+
+    def __init__(self, render_mode=None):
+        # v0 knew no finished lap short of all tiles: more than 100 % is never reached.
+        super().__init__(render_mode, lap_complete_percent=1.0)
+        EzPickle.__init__(self, render_mode)
+        self._poses, self._phases, self._gauges = np.empty(15), np.empty(4), np.empty(7)
+
+    reset = rebound(car_racing.CarRacing.reset, Car=_Car)
+    _build_track = rebound(car_racing.CarRacing._create_track, np=_Scalars)
+
+    def _destroy(self):
+        """A new world instead of an emptied one: in that, Box2D keeps order and memory."""
+        if self.road:
+            # A body that is its own userData is a cycle through C that Python cannot free.
+            for body in [*self.road, *self.car.wheels]:
+                body.userData = None
+            self.road, self.car = None, None
+        self.world = Box2D.b2World((0, 0))
+        self.camera_shift = 0.0, 0.0
+
+    def close(self):
+        super().close()
+        self._destroy()
+
+    def change_car(self, friction=1.0, power=1.0):
+        """Multiply the grip of all tyres and the power of the engine, until the next reset."""
+        physics = {
+            "FRICTION_LIMIT": friction * car_dynamics.FRICTION_LIMIT,
+            "ENGINE_POWER": power * car_dynamics.ENGINE_POWER,
+        }
+        step = rebound(car_dynamics.Car.step, np=_Scalars, **physics)
+        self.car.step = types.MethodType(step, self.car)
+
+    def _create_track(self):
+        """Build gymnasium's track, then lay out its polygons for the rasteriser."""
+        if not self._build_track():
+            return False
+        corners, colours = zip(*self.road_poly, strict=True)
+        # A visited tile's colour is changed in place: make each a row of one array.
+        rows = np.array(colours, np.float64)
+        self.road_poly = list(zip(corners, rows, strict=True))
+        tiles = iter(self.road)
+        for colour, row in zip(colours, rows, strict=True):
+            if isinstance(colour, np.ndarray):  # a kerb's is a tuple
+                next(tiles).color = row
+        self._road = np.array(corners, np.float32), rows
+        return True
+
+    def step(self, action):
+        if action is not None:
+            action = self._checked(action)
+        return super().step(action)
+
+    def _checked(self, action):
+        """The action as (3,) float64; with a NaN the car would be nowhere, and never return."""
+        action = np.asarray(action, np.float64)
+        if action.shape != (3,) or not math.isfinite(action.sum()):
+            given = action.tolist()
+            raise ValueError(f"CarRacing-v0 takes three finite numbers as action, got {given}")
+        return action
+
+    def _render(self, mode):
+        if mode != "state_pixels":
+            return super()._render(mode)
+        state = np.empty((STATE_H, STATE_W, 3), np.uint8)
+        hull, wheels = self.car.hull, self.car.wheels
+        velocity = hull.linearVelocity
+        speed = velocity.length
+        angle = math.atan2(velocity.x, velocity.y) if speed > 0.5 else -hull.angle
+        zoom = 0.1 * SCALE * max(1 - self.t, 0) + ZOOM * SCALE * min(self.t, 1)
+        poses = []
+        for body in self.car.drawlist:  # the wheels, then the hull
+            place = body.position
+            poses += place.x, place.y, body.angle
+        self._poses[:] = poses
+        self._phases[:] = [wheel.phase for wheel in wheels]
+        self._gauges[:] = (
+            0.02 * speed,
+            *[0.01 * wheel.omega for wheel in wheels],
+            -10.0 * wheels[0].joint.angle,
+            -0.8 * hull.angularVelocity,
+        )
+        score = score_pixels(int(self.reward))
+        camera = zoom, angle, *self.camera_shift
+        draw(state, self._road, camera, self._poses, self._phases, self._gauges, score)
+        return state

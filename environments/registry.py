@@ -1,0 +1,246 @@
+"""Environments by id: gymnasium's registry with our own ids, then gym 0.26's, behind one `make`."""
+
+import difflib
+import functools
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
+import gymnasium
+from gymnasium import spaces
+
+from machine.quiet import quiet
+
+gymnasium.logger.min_level = gymnasium.logger.ERROR  # "a newer version exists", at every make
+
+MAX_STEPS = 10_000  # the limit of an environment that has none
+INSTALL = {  # what an id needs -> the packages that bring it
+    "Bullet": ("pybullet", "pybullet pybullet_envs_gymnasium"),
+    "ALE/": ("ale_py", "ale-py"),
+    "NoFrameskip": ("ale_py", "ale-py"),
+}
+
+
+def _cars() -> None:
+    entry_point = "environments.car_racing:CarRacingV0"
+    gymnasium.register("CarRacing-v0", entry_point, max_episode_steps=1000)
+
+
+def _bullets() -> None:
+    if importlib.util.find_spec("pybullet_envs_gymnasium") and importlib.util.find_spec("pybullet"):
+        import pybullet_envs_gymnasium  # noqa: F401
+
+        from environments import bullet_ants
+
+        bullet_ants.register()  # after theirs, so that ours stay
+
+
+def _ataris() -> None:
+    if importlib.util.find_spec("ale_py"):
+        import ale_py
+
+        gymnasium.register_envs(ale_py)
+
+
+# in the order in which an id is looked for, so that only what it needs is imported
+SOURCES = tuple(functools.cache(source) for source in (_cars, _bullets, _ataris))
+
+
+@functools.cache
+def gym_registry() -> dict:
+    """gym 0.26's registry, with pybullet_envs in it; empty without gym."""
+    if not importlib.util.find_spec("gym"):
+        return {}
+    # pybullet_envs' older robots log through protobuf, generated for an older version of it
+    os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+    with quiet():
+        from gym.envs import registration
+
+        class Registry(dict):
+            @property
+            def env_specs(self):  # what pybullet_envs still asks for
+                return self
+
+        registration.registry = Registry(registration.registry)
+        if importlib.util.find_spec("pybullet"):
+            import pybullet_envs  # noqa: F401
+    return registration.registry
+
+
+def find(environment: str):
+    """The gymnasium or gym spec of an id; ValueError with the nearest names."""
+    for source in SOURCES:
+        source()
+        if environment in gymnasium.registry:
+            return gymnasium.registry[environment]
+    if environment in gym_registry():
+        return gym_registry()[environment]
+    for part, (module, packages) in INSTALL.items():
+        if part in environment and not importlib.util.find_spec(module):
+            raise ValueError(f"{environment} needs {module}: pip install {packages}")
+    near = difflib.get_close_matches(environment, known(), 3)
+    raise ValueError(
+        f"unknown environment {environment!r}"
+        + (f"; the nearest names are {', '.join(near)}" if near else "")
+    )
+
+
+def known() -> list[str]:
+    """Every id of both registries."""
+    for source in SOURCES:
+        source()
+    return list({**gymnasium.registry, **gym_registry()})
+
+
+def _import_users(environment: str) -> str:
+    """module:Id-v0 imports the module, which registers the id."""
+    module, _, name = environment.rpartition(":")
+    if module:
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ValueError(f"cannot import {module!r} of {environment!r}: {error}") from error
+    return name
+
+
+def make(
+    environment: str,
+    render_mode: str | None = None,
+    grayscale: bool = False,
+    frame_stack: int = 1,
+) -> gymnasium.Env:
+    """The gymnasium environment of an id, ready for `reset`.
+
+    grayscale, frame_stack: gymnasium's wrappers, for colour images and for any Box.
+    ValueError for an unknown id (with the nearest names) and for a package that is missing.
+    """
+    spec = find(_import_users(environment))
+    try:
+        with quiet():
+            if isinstance(spec, gymnasium.envs.registration.EnvSpec):
+                mode = {} if render_mode is None else {"render_mode": render_mode}
+                env = gymnasium.make(spec, disable_env_checker=True, **mode)
+            else:
+                env = GymEnv(spec, render_mode)
+    except Exception as error:  # a constructor may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{environment} cannot be made: {reason}") from error
+    limit = spec.max_episode_steps
+    if not isinstance(env, gymnasium.wrappers.TimeLimit) and limit is not None:
+        env = gymnasium.wrappers.TimeLimit(env, limit)
+    if "Bullet" in environment and not getattr(env.unwrapped, "reset_is_fresh", False):
+        env = QuietReset(env)
+    if "FIRE" in _meanings(env):
+        env = FireToStart(env)
+    space = env.observation_space
+    if grayscale:
+        if space.dtype != "uint8" or len(space.shape or ()) != 3 or space.shape[-1] != 3:
+            raise ValueError(f"{environment}: --grayscale takes uint8 colour images, not {space}")
+        env = gymnasium.wrappers.GrayscaleObservation(env, keep_dim=True)
+    if frame_stack > 1:
+        if not isinstance(space, spaces.Box):
+            raise ValueError(f"{environment}: --frame_stack takes Box observations, not {space}")
+        env = gymnasium.wrappers.FrameStackObservation(env, frame_stack)
+    return env
+
+
+def has_time_limit(environment: str) -> bool:
+    return find(_import_users(environment)).max_episode_steps is not None
+
+
+def _meanings(env) -> list[str]:
+    ask = getattr(env.unwrapped, "get_action_meanings", list)
+    return list(ask())
+
+
+class QuietReset(gymnasium.Wrapper):
+    """Bullet's engine starts, and says so, in an environment's first reset."""
+
+    def reset(self, **kwargs):
+        with quiet():
+            return self.env.reset(**kwargs)
+
+
+class FireToStart(gymnasium.Wrapper):
+    """Presses FIRE after a reset and after a lost life, for games that wait for it."""
+
+    def reset(self, **kwargs):
+        self._fire = _meanings(self.env).index("FIRE")
+        observation, info = self.env.reset(**kwargs)
+        self._lives = self.env.unwrapped.ale.lives()
+        fired, _, terminated, truncated, info = self.env.step(self._fire)
+        return (observation if terminated or truncated else fired), info
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        lives = self.env.unwrapped.ale.lives()
+        lost, self._lives = 0 < lives < self._lives, lives
+        if lost and not (terminated or truncated):
+            observation, more, terminated, truncated, info = self.env.step(self._fire)
+            reward += more
+        return observation, reward, terminated, truncated, info
+
+
+class GymEnv(gymnasium.Env):
+    """An environment of gym (0.26's five values per step, or four as before) as gymnasium's."""
+
+    def __init__(self, spec, render_mode: str | None = None):
+        build = spec.entry_point
+        if isinstance(build, str):
+            module, _, name = build.partition(":")
+            build = getattr(importlib.import_module(module), name)
+        known = inspect.signature(build).parameters
+        kwargs = dict(spec.kwargs)
+        if "render_mode" in known:
+            kwargs["render_mode"] = render_mode
+        for window in {"render", "renders"} & set(known):  # pybullet_envs' name for it
+            kwargs[window] = render_mode == "human"
+        self.env, self.render_mode = build(**kwargs), render_mode
+        self.observation_space = _as_gymnasium(self.env.observation_space)
+        self.action_space = _as_gymnasium(self.env.action_space)
+        self._new = "seed" in inspect.signature(self.env.reset).parameters
+
+    @property
+    def unwrapped(self):
+        return self.env.unwrapped
+
+    def reset(self, *, seed=None, options=None):
+        if self._new:
+            observation = self.env.reset(seed=seed)
+        else:
+            if seed is not None and hasattr(self.env, "seed"):
+                self.env.seed(seed)
+            observation = self.env.reset()
+        return observation if isinstance(observation, tuple) else (observation, {})
+
+    def step(self, action):
+        result = self.env.step(action)
+        if len(result) == 5:
+            return result
+        observation, reward, done, info = result
+        truncated = bool(info.get("TimeLimit.truncated", False))
+        return observation, reward, bool(done) and not truncated, truncated, info
+
+    def render(self):
+        if "mode" in inspect.signature(self.env.render).parameters:
+            return self.env.render(mode=self.render_mode)
+        return self.env.render()
+
+    def close(self):
+        self.env.close()
+
+
+def _as_gymnasium(space):
+    """gym's Box and Discrete as gymnasium's; any other space as it is, to be refused by name."""
+    kind = type(space).__name__
+    if kind == "Box":
+        return spaces.Box(space.low, space.high, space.shape, space.dtype)
+    if kind == "Discrete":
+        return spaces.Discrete(int(space.n), start=int(getattr(space, "start", 0)))
+    return space

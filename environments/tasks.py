@@ -1,0 +1,216 @@
+"""The table of tasks: what a lifetime does with a network's output, its rewards and its end.
+
+One row per kind of environment, as in the reference's fitness_functions.py; the first row whose
+pattern is found in an environment's id is the one that counts.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from gymnasium import spaces
+
+from rules.mirror import QUADRUPED, Mirror
+
+
+def car(y: np.ndarray, space) -> np.ndarray:
+    """Steering in (-1, 1), gas and brake in (0, 1)."""
+    y = y.astype(np.float64)
+    return np.concatenate([np.tanh(y[:1]), 1 / (1 + np.exp(-y[1:]))])
+
+
+def tanh(y: np.ndarray, space) -> np.ndarray:
+    """tanh(y), which also is what the rule sees as the last activation."""
+    np.tanh(y, out=y)
+    return y.copy()
+
+
+def tanh_to_bounds(y: np.ndarray, space) -> np.ndarray:
+    """tanh(y), stretched to the bounds of the space; the rule sees tanh(y)."""
+    np.tanh(y, out=y)
+    low, high = space.low.ravel(), space.high.ravel()
+    return (high + low) / 2 + (high - low) / 2 * y
+
+
+def clip(y: np.ndarray, space) -> np.ndarray:
+    return np.clip(y, space.low.ravel(), space.high.ravel())
+
+
+def its_reward(env, reward: float) -> float:
+    return reward
+
+
+def progress(env, reward: float) -> float:
+    """The distance gained in this step, one of the five terms of the quadruped's reward."""
+    terms = getattr(env.unwrapped, "rewards", None)
+    return reward if terms is None else terms[1]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row of the table."""
+
+    pattern: str  # of the environment's id
+    bound: Callable = clip  # network output and Box space -> action
+    normalise: str = "max"  # the weights of each layer, after every update
+    reward: Callable = its_reward
+    burn_in: int = 0  # zero actions before the first real one, which still sees the reset
+    grace: int = -1  # until t > grace nothing ends a lifetime, not even `done`
+    patience: float = math.inf  # more negative rewards in a row than this end it
+    update_every: int = 1  # steps from one update of the weights to the next
+    mirror: Mirror | None = None  # what left and right are, for --mirror
+
+
+TASKS = (
+    Task(r"CarRacing-v\d+$", bound=car, patience=20),
+    Task(
+        r"Ant\w*BulletEnv-v\d+$",  # the quadruped and its damaged bodies
+        bound=tanh,
+        normalise="none",
+        reward=progress,
+        burn_in=40,
+        grace=200,
+        patience=30,
+        mirror=QUADRUPED,
+    ),
+    Task(r"Bullet", bound=tanh, normalise="none", grace=200, patience=30),
+    Task(r""),
+)
+
+
+BOUNDS = {"auto": None, "clip": clip, "tanh": tanh_to_bounds}
+
+
+def task_of(
+    environment: str,
+    normalization: str = "auto",
+    action_bounds: str = "auto",
+    early_stop: int | None = None,
+    update_every: int = 1,
+) -> Task:
+    """The row of an environment, with the options of these names in place of what it says."""
+    task = next(task for task in TASKS if re.search(task.pattern, environment))
+    return replace(
+        task,
+        normalise=task.normalise if normalization == "auto" else normalization,
+        bound=BOUNDS[action_bounds] or task.bound,
+        patience=task.patience if early_stop is None else early_stop,
+        update_every=update_every,
+    )
+
+
+# what a network may see beside its observation, of the step before (as in RL², Duan et al. 2016):
+# name -> how many numbers, and which they are
+INPUTS = {
+    "reward": (lambda body: 1, lambda body, action, reward: [reward]),
+    "action": (lambda body: body.n_outputs, lambda body, action, reward: body.as_vector(action)),
+}
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a network needs to know of an environment's spaces, and the way through them."""
+
+    environment: str
+    task: Task
+    observations: spaces.Space
+    actions: spaces.Space
+    wrappers: tuple = ()  # (name, value) of what `environments.make` puts around it
+    inputs: tuple[str, ...] = ()  # of INPUTS
+
+    @cached_property
+    def pixels(self) -> bool:
+        space = self.observations
+        return isinstance(space, spaces.Box) and (
+            len(space.shape) in (3, 4) or (len(space.shape) == 2 and space.dtype == np.uint8)
+        )
+
+    @cached_property
+    def n_inputs(self) -> int:
+        """Channels of an image, elements of a vector, or values of a Discrete space."""
+        space = self.observations
+        if isinstance(space, spaces.Discrete):
+            return int(space.n)
+        if self.pixels:
+            return self.encode(np.empty(space.shape, space.dtype)).shape[-1]
+        return math.prod(space.shape)
+
+    @property
+    def n_outputs(self) -> int:
+        if isinstance(self.actions, spaces.Discrete):
+            return int(self.actions.n)
+        return math.prod(self.actions.shape)
+
+    @property
+    def level(self) -> float:
+        """The value of a float image that is white; 255 of a uint8 one is a matter of course."""
+        high = float(np.max(self.observations.high))
+        return high if math.isfinite(high) and high > 0 else 1.0
+
+    @property
+    def sizes(self) -> tuple:
+        """What environments must have in common to share one θ."""
+        return self.n_inputs, self.n_outputs, self.pixels
+
+    def encode(self, observation) -> np.ndarray:
+        """The network's input: an (H, W, C) image, or a float32 vector."""
+        if isinstance(self.observations, spaces.Discrete):
+            one_hot = np.zeros(self.n_inputs, np.float32)
+            one_hot[int(observation) - int(self.observations.start)] = 1
+            return one_hot
+        if not self.pixels:
+            return np.asarray(observation, np.float32).ravel()
+        image = np.asarray(observation)
+        if image.ndim == 2:
+            return image[:, :, None]
+        if image.ndim == 4:  # stacked frames of several channels: (frames, H, W, C)
+            return np.moveaxis(image, 0, 2).reshape(*image.shape[1:3], -1)
+        # frames stacked by a wrapper come with their channels first
+        return image if image.shape[-1] <= image.shape[0] else np.moveaxis(image, 0, -1)
+
+    def act(self, y: np.ndarray):
+        """The action of the network's output y; y becomes what enters the rule."""
+        if isinstance(self.actions, spaces.Discrete):
+            return int(np.argmax(y)) + int(self.actions.start)
+        return self.task.bound(y, self.actions).reshape(self.actions.shape)
+
+    @property
+    def n_recalled(self) -> int:
+        return sum(INPUTS[name][0](self) for name in self.inputs)
+
+    def recall(self, action, reward: float) -> np.ndarray:
+        """What the network sees of a step in the next one, (n_recalled,)."""
+        return np.concatenate([INPUTS[name][1](self, action, reward) for name in self.inputs])
+
+    def as_vector(self, action) -> np.ndarray:
+        """An action as (n_outputs,) numbers; a discrete one is one-hot."""
+        if isinstance(self.actions, spaces.Discrete):
+            return np.eye(self.n_outputs)[int(action) - int(self.actions.start)]
+        return np.ravel(action)
+
+    def rest(self):
+        """The zero action of the burn-in."""
+        return np.zeros(self.actions.shape)
+
+
+def interface(
+    env, environment: str, wrappers: tuple = (), inputs: tuple = (), **options
+) -> Interface:
+    """How an environment's spaces meet a network; ValueError for spaces that cannot.
+
+    inputs: names in INPUTS; options: those of `task_of`.
+    """
+    for role, space in (("observation", env.observation_space), ("action", env.action_space)):
+        kind = type(space).__name__
+        if kind not in ("Box", "Discrete"):
+            raise ValueError(
+                f"{environment}: its {role} space is {kind}; Box and Discrete are supported"
+            )
+    task, actions = task_of(environment, **options), env.action_space
+    box = isinstance(actions, spaces.Box)
+    if task.bound is tanh_to_bounds and box and not actions.is_bounded():
+        raise ValueError(f"{environment}: its actions have no bounds that tanh could reach")
+    return Interface(environment, task, env.observation_space, actions, wrappers, inputs)

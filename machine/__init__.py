@@ -1,0 +1,1 @@
+"""This machine: one thread per process, signals, silence, cores, and what a run was made with."""
