@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 
 import machine.startup  # noqa: F401 (first: threads and signals)
-from commands.options import TRAINING
-from commands.parsing import complete
+from commands.agents import agents_for
+from commands.training_options import Training
 from evolution_strategy_hebb import EvolutionStrategyHebb
 from machine.provenance import available_cores
 from workers import local, ray_cluster
@@ -140,8 +140,7 @@ def travels(n: int) -> None:
 
 def predict(name: str, threads: int) -> None:
     """Seconds of what the driver does, of a lifetime, and the share of a cluster that works."""
-    config = complete(TRAINING, {"environment": [name], "seed": 1})
-    agents = local.agents_for(config | {"early_stop": 10**9})
+    agents = agents_for(Training(environment=[name], seed=1, early_stop=10**9))
     theta, n = agents[0].first_theta(1, "normal"), agents[0].n
     strategy = EvolutionStrategyHebb(theta, 1, 2 * PAIRS)
     individuals, begun = strategy.ask(), time.perf_counter()
@@ -188,7 +187,7 @@ def main() -> None:
         process = multiprocessing.get_context("fork").Process(target=predict, args=(name, cores))
         process.start()
         process.join()
-    ray_cluster.connect(complete(TRAINING, {"threads": NODES, "environment": []}))
+    ray_cluster.connect(None, NODES, [])
     for n in (61_440, 458_002):
         travels(n)
         broadcast(n)

@@ -19,20 +19,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 import numpy as np
 
-from fitness_functions import Agent, Outcome, describe
+from fitness_functions import Agent, Outcome
 
-TASK_OPTIONS = ("normalization", "action_bounds", "early_stop", "update_every")
-WRAPPER_OPTIONS = ("grayscale", "frame_stack")
-LIFE_OPTIONS = (  # those of Agent
-    *("hebb_rule", "init_weights", "max_steps", "hidden", "recurrent", "shared_rules"),
-    *("normalize_observations", "seed", "mirror", "sigma_factors"),
-)
 STRIKES = 3  # a lifetime that kills its worker this often is scored as failed
 AHEAD_SECONDS = 0.05  # work that waits at a worker, so that it never waits for the master
 MAX_REASON = 300  # characters of an exception that travel to the master, on one line
@@ -55,33 +48,14 @@ class Result(NamedTuple):
     seen: tuple | None = None  # sums of its observations, where they are normalised
 
 
-def agents_for(config: dict, names: list[str] | None = None) -> list[Agent]:
-    """One agent per environment (of the arguments of a run, or of these names), all with the same
-    θ; ValueError where they cannot share it.
-
-    The environments are looked at in a process of its own: some start threads or take hold of
-    a device, which workers that are forked later must not inherit.
-    """
-    names = names or config["environment"]
-    wrappers = tuple((name, config[name]) for name in WRAPPER_OPTIONS)
-    options = {name: config[name] for name in TASK_OPTIONS}
-    look = partial(describe, wrappers=wrappers, inputs=tuple(config["inputs"] or ()), **options)
+def map_apart(call: Callable, items: Sequence) -> list:
+    """[call(item) for item in items], in a process of its own that ends with it; ChildProcessError
+    when something in there ends that process."""
     try:
         with ProcessPoolExecutor(1, fork, _die_with, (os.getpid(),)) as process:
-            bodies = list(process.map(look, names))
+            return list(process.map(call, items))
     except BrokenProcessPool:
-        raise ValueError(f"{' or '.join(names)} ends the process that makes it") from None
-    agents = [Agent(body=body, **{name: config[name] for name in LIFE_OPTIONS}) for body in bodies]
-    for agent in agents:
-        agent.warm_up()
-    for agent in agents[1:]:
-        if agent.body.sizes != agents[0].body.sizes:
-            raise ValueError(
-                f"{names[0]} and {agent.body.environment} cannot share one set of coefficients: "
-                f"their networks have {agents[0].body.sizes} and {agent.body.sizes} "
-                "inputs and outputs"
-            )
-    return agents
+        raise ChildProcessError("the process that was to do it has ended") from None
 
 
 def live(

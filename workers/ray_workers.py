@@ -14,13 +14,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 
 from machine.quiet import quiet
 from run_folder.run_log import RunLog
-from workers import local
 from workers.local import AHEAD_SECONDS, MAX_REASON, STRIKES, LocalWorkers, Result, load_of
 
 LOOK_SECONDS = 1.0  # from one look at who is in the cluster to the next
@@ -30,12 +28,6 @@ NODE_SECONDS = 0.0025  # or this long for each node, which keeps the driver from
 MAX_RECORDS = 1000  # of a node's log that wait for the driver
 
 log = logging.getLogger("hebb")
-
-
-def evaluator(config: dict, aggregate: Callable) -> Callable:
-    """What a node evaluates individuals with; made there, since agents are large."""
-    agents = local.agents_for(config)
-    return partial(local.evaluate, agents, aggregate, config["episodes"])
 
 
 class _Records(logging.Handler):
