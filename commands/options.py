@@ -508,7 +508,9 @@ def rules_table() -> str:
 
 
 def with_tables(text: str) -> str:
-    """A README in which the tables between the markers are those of this file."""
+    """A README in which the tables between the markers are those of the code."""
+    from environments.conditions import as_table  # here: it imports gymnasium
+
     tables = {
         "train_hebb.py": table(TRAINING),
         "evaluate_hebb.py": table(EVALUATION),
@@ -516,7 +518,7 @@ def with_tables(text: str) -> str:
         "benchmark.py": table(BENCHMARK),
     }
     markers = {f"options of {name}": lines for name, lines in tables.items()}
-    for name, lines in (markers | {"rules": rules_table()}).items():
+    for name, lines in (markers | {"rules": rules_table(), "conditions": as_table()}).items():
         begin, end = f"<!-- {name} -->", "<!-- end -->"
         head, _, rest = text.partition(begin)
         _, _, tail = rest.partition(end)

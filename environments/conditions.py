@@ -150,6 +150,16 @@ CONDITIONS = (
 )  # fmt: skip
 
 
+def as_table() -> str:
+    """The conditions as a Markdown table, as the README has it; those of the legs in one row."""
+    rows = ["| condition | strength | what that is | for |", "|---|---|---|---|"]
+    for row in CONDITIONS:
+        leg = next((leg for leg in LEGS if row.name.endswith(leg)), "no leg")
+        name = row.name.replace(leg, "LEG")
+        rows.append(f"| `{name}` | {row.strength:g} | {row.meaning} | {row.where.words} |")
+    return "\n".join(dict.fromkeys(rows))
+
+
 def chosen(names: Sequence[str], body: Interface) -> list[Condition]:
     """The conditions of --conditions for a task: `all` of the table's that fit it, or names, or
     module:function, each with =STRENGTH where it is not the usual one. ValueError for others."""
