@@ -5,6 +5,7 @@ static (or against): the best of the run of --against. All live from the same se
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from commands.screen import Bar
 from environments.conditions import ChangingWorld, chosen
 from fitness_functions import Agent
 from machine.provenance import worker_count
+from run_folder.checkpoints import load_agent
 from run_folder.safe_files import write_file
 from workers import local
 
@@ -130,7 +132,9 @@ def knockouts(config: Evaluation, agent: Agent) -> list[Knockout]:
 
 def check_options(config: Evaluation) -> None:
     taken = "conditions" if config.conditions else "knockout"
-    for name in ("render", "lesion", "freeze", "video", "knockout", "path_hebb"):
+    if not config.run:
+        raise ValueError(f"--{taken} needs the --run of an agent")
+    for name in ("render", "lesion", "freeze", "video", "knockout"):
         if getattr(config, name) and name != taken:
             raise ValueError(f"--{taken} and --{name} do not go together")
     if taken == "knockout" and config.against:
@@ -200,6 +204,7 @@ def report(config: Evaluation, kinds, changes, ats, lived: dict, seeds: range) -
         print(*table(rows), *(verdict(rows, name) for name in [*measures][1:]), "", sep="\n")
         sections.append({"at": at, "rows": rows})
     if config.json:
-        told = {"environment": environment, "against": config.against, "seeds": [*seeds]}
-        told |= {"bin": BIN, "sections": sections}
+        paths = load_agent(config.run, config.which)
+        told = {"environment": environment, "files": [os.path.basename(path) for path in paths]}
+        told |= {"seeds": [*seeds], "bin": BIN, "sections": sections}
         write_file(config.json, json.dumps(told).encode())

@@ -153,17 +153,22 @@ def table(rows: Sequence[dict], width: int | None = None) -> list[str]:
     return lines
 
 
+def outcomes(rows: Sequence[dict], name: str) -> tuple[int, int, int]:
+    """In how many conditions the first kind keeps more than another, less, or neither for sure."""
+    first = next(iter(rows[0]["kinds"]))
+    counts = [0, 0, 0]
+    for row in rows[1:]:
+        one, other = row["kinds"][first], row["kinds"][name]
+        decided = other["p"] is not None and other["p"] < LEVEL
+        counts[(one["share"] < other["share"]) if decided else 2] += 1
+    return tuple(counts)
+
+
 def verdict(rows: Sequence[dict], name: str) -> str:
     """How the first kind fares against another over all conditions, in a sentence."""
     first = next(iter(rows[0]["kinds"]))
-    better, worse, level = [], [], []
-    for row in rows[1:]:
-        one, other = row["kinds"][first], row["kinds"][name]
-        if other["p"] is None or other["p"] >= LEVEL:
-            level.append(row)
-        else:
-            (better if one["share"] > other["share"] else worse).append(row)
+    more, less, undecided = outcomes(rows, name)
     return (
-        f"{first} keeps more than {name} in {len(better)} of {len(rows) - 1} conditions, less in"
-        f" {len(worse)}; {len(level)} are undecided"
+        f"{first} keeps more than {name} in {more} of {len(rows) - 1} conditions, less in {less};"
+        f" {undecided} undecided"
     )

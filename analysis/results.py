@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis import survival
 from commands.options import options_of
 from commands.training_options import Training
 from run_folder.checkpoints import RunFolder
@@ -147,6 +148,7 @@ def markdown() -> tuple[str, str]:
         notes = folder / "NOTES.md"
         if notes.exists():
             full += [notes.read_text().strip(), ""]
+    full += survival.markdown(TRAINED)
     runs = sorted(path.parent for path in TRAINED.glob("**/fitness.csv"))
     full += [
         "## What was tried",

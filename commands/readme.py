@@ -9,6 +9,7 @@ from pathlib import Path
 from commands.options import Option, options_of
 from commands.replay_options import FIGURES, Benchmark, Evaluation
 from commands.training_options import Training
+from environments.conditions import as_table
 from hebbian_weights_update import RULES, TABLE
 
 
@@ -55,6 +56,7 @@ def with_tables(text: str) -> str:
         "options of plot_hebb.py": figures_table(),
         "options of benchmark.py": table(options_of(Benchmark)),
         "rules": rules_table(),
+        "conditions": as_table(),
     }
     for name, lines in tables.items():
         begin, end = f"<!-- {name} -->", "<!-- end -->"

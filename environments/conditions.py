@@ -123,8 +123,8 @@ CONDITIONS = (
     Condition("dead_sensors", 0.2, BOXES, dead_sensors, "share that shows 0", SHARE),
     Condition("shifted_sensors", 0.3, VECTORS, shifted_sensors, "what each shows too much or less"),
     Condition("scaled_sensors", 0.5, VECTORS, scaled_sensors, "factor on every sensor"),
-    Condition("weak_actions", 0.5, FORCES, weak_actions, "factor on every action"),
-    Condition("mirrored_actions", 0.25, MIRRORS, mirrored_actions, "share that is negated", SHARE),
+    Condition("weak_actions", 0.75, FORCES, weak_actions, "factor on every action"),
+    Condition("mirrored_actions", 0.125, MIRRORS, mirrored_actions, "share that is negated", SHARE),
     Condition("delayed_actions", 2, ANY, delayed_actions, "steps by which they are late"),
     Condition("sticky_actions", 0.25, ANY, sticky_actions, "chance of a repetition", (0, 0.99)),
     *(
@@ -137,7 +137,7 @@ CONDITIONS = (
                   "brake of the leg's joints, in torques of its motors")
         for leg in LEGS
     ),
-    Condition("heavy", 2, QUADRUPED, heavy, "factor on every mass of the body", (0.01, 100)),
+    Condition("heavy", 1.5, QUADRUPED, heavy, "factor on every mass of the body", (0.01, 100)),
     Condition("slippery", 0.3, QUADRUPED, slippery_floor, "factor on the friction of the floor"),
     Condition("gravity", 1.5, QUADRUPED, gravity, "factor on gravity"),
     Condition("slope", 5, QUADRUPED, slope, "degrees by which the way rises", (-89, 89)),
@@ -148,6 +148,16 @@ CONDITIONS = (
     Condition("slippery", 0.6, CAR, slippery_road, "factor on the grip of the tyres"),
     Condition("weak_engine", 0.5, CAR, weak_engine, "factor on the engine's power"),
 )  # fmt: skip
+
+
+def as_table() -> str:
+    """The conditions as a Markdown table, as the README has it; those of the legs in one row."""
+    rows = ["| condition | strength | what that is | for |", "|---|---|---|---|"]
+    for row in CONDITIONS:
+        leg = next((leg for leg in LEGS if row.name.endswith(leg)), "no leg")
+        name = row.name.replace(leg, "LEG")
+        rows.append(f"| `{name}` | {row.strength:g} | {row.meaning} | {row.where.words} |")
+    return "\n".join(dict.fromkeys(rows))
 
 
 def chosen(names: Sequence[str], body: Interface) -> list[Condition]:

@@ -77,6 +77,14 @@ def test_the_example_of_an_own_environment_trains(tmp_path):
     assert float(re.search(r"([-\d.]+) ±", result.stdout)[1]) > 0.5  # of 1.0: it walks to the light
 
 
+def test_the_example_of_an_own_condition_is_lived_in(short_run, tmp_path):
+    (tmp_path / "my_conditions.py").write_text(block("my_conditions.py"))
+    line = ["--run", short_run, "--conditions", "my_conditions:fog", "my_conditions:fog=0.9"]
+    result = command("evaluate_hebb.py", *line, "--at", 5, "--episodes", 3, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert re.findall(r"^fog=\S+", result.stdout, re.MULTILINE) == ["fog=0.5", "fog=0.9"]
+
+
 def test_the_example_of_an_own_body_trains(tmp_path):
     pytest.importorskip("pybullet")
     (tmp_path / "my_bodies.py").write_text(block("my_bodies.py"))
