@@ -240,12 +240,12 @@ class Generations:
         self.agent, self.popsize, self.n = Agent(RULE, body, INIT, n_steps), popsize, n
         self.agent.warm_up()
         theta = self.agent.first_theta(SEED, "normal")
-        drawn = local.shared_array(popsize // 2, theta.size)
-        evaluate = partial(local.evaluate, [self.agent], np.mean, 1, drawn=drawn)
+        noise = local.SharedNoise(popsize // 2, theta.size)
+        evaluate = partial(local.evaluate, [self.agent], np.mean, 1, noise=noise.draw)
         given = {"environment": [environment], "popsize": popsize, "seed": SEED}
         self.runs = {}
         for k in sorted({1, n}):
-            strategy = EvolutionStrategyHebb(theta, SEED, popsize, threads=k, drawn=drawn)
+            strategy = EvolutionStrategyHebb(theta, SEED, popsize, threads=k, noise=noise.find)
             crew = local.LocalWorkers(k, theta.size, evaluate)
             crew.map(theta, strategy.ask()[: 2 * k], lambda *_: None)  # wakes them up
             self.runs[k] = strategy, crew, RunFolder.create(folder, asdict(Training(**given)))

@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 
 import machine.startup  # noqa: F401 (first: threads and signals)
+import seeds
 from commands.agents import agents_for
 from commands.training_options import Training
 from evolution_strategy_hebb import EvolutionStrategyHebb
@@ -149,9 +150,10 @@ def predict(name: str, threads: int) -> None:
     results = [local.evaluate(agents, np.mean, 1, theta, one) for one in individuals[:4]]
     lifetime = max(result.seconds / result.steps for result in results) * 1000
     print(f"{name}: n = {n}, 1,000 steps {lifetime:.2f} s, ask {1e6 * ask:.0f} µs per pair")
-    drawn = np.ones((PAIRS, n), np.float32)
-    for what, noise in (("draws its noise", None), ("finds its noise drawn", drawn)):
-        strategy = EvolutionStrategyHebb(theta, 1, 2 * PAIRS, threads=threads, drawn=noise)
+    kept = local.SharedNoise(PAIRS, n)
+    kept.kept[:] = 1
+    for what, noise in (("draws its noise", seeds.noise), ("finds its noise drawn", kept.find)):
+        strategy = EvolutionStrategyHebb(theta, 1, 2 * PAIRS, threads=threads, noise=noise)
         begun = time.perf_counter()
         strategy.tell(range(2 * PAIRS), [0] * 2 * PAIRS)
         tell = (time.perf_counter() - begun) / PAIRS

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+import seeds
 from commands.agents import agents_for, check_static, first_theta
 from commands.options import part
 from commands.parsing import complete, resumed
@@ -83,22 +84,23 @@ def reach(config: Training) -> None:
         ray_cluster.connect(config.ray_address, worker_count(config.threads), modules)
 
 
-def evaluator(config: Training, agents: list | None = None, **drawn) -> Callable:
+def evaluator(config: Training, agents: list | None = None, noise=seeds.noise) -> Callable:
     """What a worker does with an individual; without agents, those of the arguments are made."""
     agents, aggregate = agents or agents_for(config), AGGREGATES[config.aggregate]
-    return partial(local.evaluate, agents, aggregate, config.episodes, **drawn)
+    return partial(local.evaluate, agents, aggregate, config.episodes, noise=noise)
 
 
-def crew_for(config: Training, agents: list, n_workers: int, drawn: np.ndarray | None):
-    """The workers of the engine that was asked for; they leave the noise in `drawn`."""
+def crew_for(config: Training, agents: list, n_workers: int, noise: local.SharedNoise | None):
+    """The workers of the engine that was asked for."""
     n, timeout = agents[0].n + agents[0].n_observed, config.lifetime_timeout
     if config.engine == "ray":
         from workers.ray_workers import RayWorkers
 
         limit = None if config.threads == -1 else n_workers
         make_evaluate = partial(evaluator, config)  # at each node, since agents are large
-        return RayWorkers(limit, n, make_evaluate, timeout, drawn, available_cores())
-    return local.LocalWorkers(n_workers, n, evaluator(config, agents, drawn=drawn), timeout)
+        return RayWorkers(limit, n, make_evaluate, timeout, noise, available_cores())
+    draw = noise.draw if noise else seeds.noise
+    return local.LocalWorkers(n_workers, n, evaluator(config, agents, draw), timeout)
 
 
 def shell_line(script: str, *words) -> str:
@@ -115,19 +117,21 @@ def go_on(config: Training, folder: RunFolder, agents: list, theta: np.ndarray |
             log.warning("%s has no time limit; lifetimes end after %d steps", name, MAX_STEPS)
     n_workers = worker_count(config.threads)
     agent, pairs = agents[0], config.popsize // 2
-    shared = 4 * pairs * agent.n <= MAX_DRAWN
+    noise = None
+    if 4 * pairs * agent.n <= MAX_DRAWN:
+        noise = local.SharedNoise(pairs, agent.n)
     strategy = EvolutionStrategyHebb(
         np.zeros(agent.n) if theta is None else theta,
         **part(config, "strategy"),
         threads=n_workers,
-        drawn=local.shared_array(pairs, agent.n) if shared else None,
+        noise=noise.find if noise else seeds.noise,
     )
     statistics = Statistics(agent.body.n_inputs) if agent.n_observed else None
     if folder.state is not None:
         strategy.load_state(folder.state)
         if statistics:
             statistics.load_state(folder.state)
-    crew = crew_for(config, agents, n_workers, strategy.drawn)
+    crew = crew_for(config, agents, n_workers, noise)
     observer = Observer(config, folder, agent, strategy, statistics, stop)
     try:
         run(strategy, crew, observer, **part(config, "loop"))

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+import seeds
 from fitness_functions import Agent, Outcome
 
 STRIKES = 3  # a lifetime that kills its worker this often is scored as failed
@@ -76,14 +77,14 @@ def evaluate(
     episodes: int,
     theta: np.ndarray,
     individual,
-    drawn: np.ndarray | None = None,
+    noise: Callable = seeds.noise,
 ) -> Result:
     """Let an individual live its episodes in each environment; a failed one fails it.
 
-    drawn: where it leaves its noise, see `EvolutionStrategyHebb`."""
+    noise: what draws its ε, `SharedNoise` for one."""
     begun = time.perf_counter()
     n = agents[0].n
-    parameters = individual.parameters(theta[:n], drawn)
+    parameters = individual.parameters(theta[:n], noise)
     if theta.size > n:  # behind θ lies what is not evolved
         parameters = np.concatenate([parameters, theta[n:]])
     outcomes, seen = [], []
@@ -108,6 +109,22 @@ def shared_array(*shape: int) -> np.ndarray:
     vanishes with the last of them."""
     size = math.prod(shape)
     return np.frombuffer(mmap.mmap(-1, max(4 * size, 1)), np.float32, size).reshape(shape)
+
+
+class SharedNoise:
+    """`seeds.noise` of a generation, in memory that a process shares with those it forks: each ε
+    is drawn where an individual needs it, and found by who sums it up."""
+
+    def __init__(self, pairs: int, n: int):
+        self.kept = shared_array(pairs, n)
+
+    def draw(self, seed: int, generation: int, pair: int, n: int) -> np.ndarray:
+        epsilon = seeds.noise(seed, generation, pair, n)
+        self.kept[pair] = epsilon
+        return epsilon
+
+    def find(self, seed: int, generation: int, pair: int, n: int) -> np.ndarray:
+        return self.kept[pair]
 
 
 def load_of(waiting: int, cores: int, ahead: float) -> float:
