@@ -5,60 +5,17 @@ slowly. Here its own code runs, and only what it must not do is replaced: the st
 `car_racing_pixels`, and every reset builds a new world.
 """
 
-import functools
 import math
-import types
 
 import Box2D
 import numpy as np
-from gymnasium.envs.box2d import car_dynamics, car_racing
+from gymnasium.envs.box2d import car_racing
 from gymnasium.envs.box2d.car_racing import SCALE, STATE_H, STATE_W, ZOOM
 from gymnasium.utils import EzPickle
 
 from environments.car_racing_pixels import draw, score_pixels
+from environments.car_racing_wheels import Car, QuickCar, Scalars
 from machine.rebound import rebound
-
-
-class _Scalars:
-    """The few numpy functions that gymnasium calls on single floats, without numpy's overhead."""
-
-    sqrt = math.sqrt
-
-    @staticmethod
-    def square(x):
-        return x * x
-
-    @staticmethod
-    def sign(x):
-        return 1.0 if x > 0 else -1.0 if x < 0 else 0.0
-
-    @staticmethod
-    def clip(x, low, high):
-        return float(min(max(x, low), high))
-
-
-@functools.cache
-def _shape(corners):
-    return car_dynamics.polygonShape(vertices=list(corners))
-
-
-def _kept_shape(vertices):
-    """One shape for equal corners: each that is given to a fixture is never freed by Box2D."""
-    return _shape(tuple(vertices))
-
-
-class _Car(car_dynamics.Car):
-    """gymnasium's car, without the memory it leaks and with quicker arithmetic on floats."""
-
-    __init__ = rebound(car_dynamics.Car.__init__, polygonShape=_kept_shape)
-    step = rebound(car_dynamics.Car.step, np=_Scalars)
-    gas = rebound(car_dynamics.Car.gas, np=_Scalars)
-
-    def steer(self, s):
-        super().steer(float(s))
-
-    def brake(self, b):
-        super().brake(float(b))
 
 
 class CarRacingV0(car_racing.CarRacing):
@@ -80,8 +37,13 @@ class CarRacingV0(car_racing.CarRacing):
         EzPickle.__init__(self, render_mode)
         self._poses, self._phases, self._gauges = np.empty(15), np.empty(4), np.empty(7)
 
-    reset = rebound(car_racing.CarRacing.reset, Car=_Car)
-    _build_track = rebound(car_racing.CarRacing._create_track, np=_Scalars)
+    _reset = rebound(car_racing.CarRacing.reset, Car=QuickCar)
+    _reset_for_films = rebound(car_racing.CarRacing.reset, Car=Car)
+    _build_track = rebound(car_racing.CarRacing._create_track, np=Scalars)
+
+    def reset(self, *, seed=None, options=None):
+        filmed = self.render_mode in ("human", "rgb_array")
+        return (self._reset_for_films if filmed else self._reset)(seed=seed, options=options)
 
     def _destroy(self):
         """A new world instead of an emptied one: in that, Box2D keeps order and memory."""
@@ -96,15 +58,6 @@ class CarRacingV0(car_racing.CarRacing):
     def close(self):
         super().close()
         self._destroy()
-
-    def change_car(self, friction=1.0, power=1.0):
-        """Multiply the grip of all tyres and the power of the engine, until the next reset."""
-        physics = {
-            "FRICTION_LIMIT": friction * car_dynamics.FRICTION_LIMIT,
-            "ENGINE_POWER": power * car_dynamics.ENGINE_POWER,
-        }
-        step = rebound(car_dynamics.Car.step, np=_Scalars, **physics)
-        self.car.step = types.MethodType(step, self.car)
 
     def _create_track(self):
         """Build gymnasium's track, then lay out its polygons for the rasteriser."""
@@ -129,8 +82,8 @@ class CarRacingV0(car_racing.CarRacing):
     def _checked(self, action):
         """The action as (3,) float64; with a NaN the car would be nowhere, and never return."""
         action = np.asarray(action, np.float64)
-        if action.shape != (3,) or not math.isfinite(action.sum()):
-            given = action.tolist()
+        given = action.tolist()
+        if action.shape != (3,) or not math.isfinite(sum(given)):
             raise ValueError(f"CarRacing-v0 takes three finite numbers as action, got {given}")
         return action
 
@@ -148,10 +101,10 @@ class CarRacingV0(car_racing.CarRacing):
             place = body.position
             poses += place.x, place.y, body.angle
         self._poses[:] = poses
-        self._phases[:] = [wheel.phase for wheel in wheels]
+        self._phases[:], omegas = self.car.turns()
         self._gauges[:] = (
             0.02 * speed,
-            *[0.01 * wheel.omega for wheel in wheels],
+            *[0.01 * omega for omega in omegas],
             -10.0 * wheels[0].joint.angle,
             -0.8 * hull.angularVelocity,
         )

@@ -19,7 +19,9 @@ from rules.mirror import QUADRUPED, Mirror
 def car(y: np.ndarray, space) -> np.ndarray:
     """Steering in (-1, 1), gas and brake in (0, 1)."""
     y = y.astype(np.float64)
-    return np.concatenate([np.tanh(y[:1]), 1 / (1 + np.exp(-y[1:]))])
+    action = 1 / (1 + np.exp(-y))
+    action[0] = np.tanh(y[0])
+    return action
 
 
 def tanh(y: np.ndarray, space) -> np.ndarray:

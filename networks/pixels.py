@@ -87,23 +87,31 @@ def sampling(height, width, channels, grey_levels):
             factor = SIDE * SIDE / (height * width)
             # Only in sums of 2x2 pixels halves go up, in others to the even neighbour.
             offset = 1 / 8 if factor == 1 / 4 and height == width else 0.0
-    # The taps along x in the order in which a row is stored: channel, parity, x >> 1.
-    order = np.arange(SIDE).reshape(HALF, 2).T.ravel()
-    index = np.concatenate([x_first[order] * channels + c for c in range(channels)])
-    x_weights = np.tile(np.ascontiguousarray(x_weights[order].T), channels)
-    pad = (0, _round_up(index.size) - index.size)
+    # A row is stored as channel, parity, x >> 1.
+    order, channel = np.arange(SIDE).reshape(HALF, 2).T.ravel(), np.arange(channels)[:, None]
+    index = (x_first[order] * channels + channel).ravel()
+    x_weights = np.tile(x_weights[order].T, channels)
+    pick = np.arange(index.size)
+    if width >= SIDE:  # each sum stays where its first tap lies, and is picked from there at last
+        spread = np.zeros((len(x_weights), width * channels), np.float32)
+        spread[:, index] = x_weights
+        index, x_weights, pick = index[:0], spread, index
+    size = x_weights.shape[1]
+    x_weights = np.pad(x_weights, ((0, len(x_weights) % 2), (0, -size % 32)))
+    index = np.pad(index, (0, -index.size % 32))
     return (
         (arithmetic, np.float32(factor), np.float32(offset)),
-        (np.pad(index, pad), np.pad(x_weights, ((0, len(x_weights) % 2), pad))),
+        (index, np.ascontiguousarray(x_weights), pick),
         (y_first, np.ascontiguousarray(y_weights)),
     )
 
 
 def scratch(height, width, channels, grey_levels):
     """Zeros for `resize`: line and rows, float32, with room for taps of weight 0 at the edge."""
-    _, (index, x_weights), _ = sampling(height, width, channels, grey_levels)
-    line = np.zeros((width + len(x_weights)) * channels, np.float32)
-    return line, np.zeros((height + 1, index.size), np.float32)
+    _, (_, x_weights, _), _ = sampling(height, width, channels, grey_levels)
+    taps, size = x_weights.shape
+    line = np.zeros(max(width * channels, size) + taps * channels, np.float32)
+    return line, np.zeros((height + 1, size), np.float32)
 
 
 def buffers(channels):
@@ -120,7 +128,8 @@ def resize(image, how, x_taps, y_taps, level, line, rows, maps):
     image (H, W·C) uint8 or float32; how, x_taps, y_taps: of `sampling`; level: what becomes 1;
     line, rows: `scratch`; maps (C, 2, 2, HALF² or more) float32: the result.
     """
-    (arithmetic, factor, offset), (index, x_weights), (y_first, y_weights) = how, x_taps, y_taps
+    (arithmetic, factor, offset), (y_first, y_weights) = how, y_taps
+    index, x_weights, pick = x_taps
     height, channels = image.shape[0], maps.shape[0]
     for y in range(height):
         source, row = image[y], rows[y]
@@ -130,9 +139,13 @@ def resize(image, how, x_taps, y_taps, level, line, rows, maps):
         for k in range(0, len(x_weights), 2):  # in pairs for speed, yet added one by one
             left, right = line[k * channels :], line[(k + 1) * channels :]
             a, b = x_weights[k], x_weights[k + 1]
-            for j in range(row.size):
-                i = index[j]
-                row[j] = row[j] + left[i] * a[j] + right[i] * b[j]
+            if index.size:
+                for j in range(row.size):
+                    i = index[j]
+                    row[j] = row[j] + left[i] * a[j] + right[i] * b[j]
+            else:
+                for j in range(row.size):
+                    row[j] = row[j] + left[j] * a[j] + right[j] * b[j]
     row = rows[height]
     for y in range(SIDE):
         first = y_first[y]
@@ -149,9 +162,8 @@ def resize(image, how, x_taps, y_taps, level, line, rows, maps):
         _finish(row, arithmetic, factor, offset, level)
         for p in range(2 * channels):
             plane = maps[p // 2, y & 1, p % 2, (y >> 1) * HALF : (y >> 1) * HALF + HALF]
-            source = row[p * HALF : p * HALF + HALF]
             for x in range(HALF):
-                plane[x] = source[x]
+                plane[x] = row[pick[p * HALF + x]]
 
 
 @compiled

@@ -182,6 +182,21 @@ def test_filming_shows_gymnasiums_picture_and_leaves_the_state_alone():
     assert np.array_equal(CarRacingV0("state_pixels").reset(seed=4)[0], silent.reset(seed=4)[0])
 
 
+def test_the_car_in_one_compiled_call_is_gymnasiums_bit_for_bit_and_so_are_its_pixels():
+    quick, stock = CarRacingV0(), CarRacingV0("rgb_array")
+    quick.reset(seed=6), stock.reset(seed=6)
+    assert type(quick.car) is not type(stock.car)
+    for t in range(400):  # swerves off the road, skids, brakes to a stand, drives on
+        action = np.array([np.sin(t / 25), t % 90 < 60, (t % 90 > 70) * (0.5 + t % 2)])
+        states, rewards, *_ = zip(quick.step(action), stock.step(action), strict=True)
+        assert np.array_equal(*states) and rewards[0] == rewards[1]
+        for ours, theirs in zip(quick.car.drawlist, stock.car.drawlist, strict=True):
+            assert ours.position == theirs.position and ours.angle == theirs.angle
+        (phases, omegas), (phase, omega) = quick.car.turns(), stock.car.turns()
+        assert [*phases, *omegas] == [*phase, *omega]
+    assert stock.car.particles  # it has left the marks of its skids
+
+
 def test_it_can_be_shown_closed_and_pickled():
     env = CarRacingV0("human")
     first = env.reset(seed=2)[0]
