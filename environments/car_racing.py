@@ -6,7 +6,6 @@ slowly. Here its own code runs, and only what it must not do is replaced: the st
 """
 
 import math
-import types
 
 import Box2D
 import numpy as np
@@ -59,15 +58,6 @@ class CarRacingV0(car_racing.CarRacing):
     def close(self):
         super().close()
         self._destroy()
-
-    def change_car(self, friction=1.0, power=1.0):
-        """Multiply the grip of all tyres and the power of the engine, until the next reset."""
-        physics = {
-            "FRICTION_LIMIT": friction * car_dynamics.FRICTION_LIMIT,
-            "ENGINE_POWER": power * car_dynamics.ENGINE_POWER,
-        }
-        step = rebound(car_dynamics.Car.step, np=_Scalars, **physics)
-        self.car.step = types.MethodType(step, self.car)
 
     def _create_track(self):
         """Build gymnasium's track, then lay out its polygons for the rasteriser."""

@@ -188,12 +188,12 @@ def slope(env, strength, rng):
 
 
 def slippery_road(env, strength, rng):
-    env.unwrapped.change_car(friction=strength)
+    env.unwrapped.car.change(grip=strength)
     return env
 
 
 def weak_engine(env, strength, rng):
-    env.unwrapped.change_car(power=strength)
+    env.unwrapped.car.change(power=strength)
     return env
 
 
