@@ -65,7 +65,7 @@ def try_episode(planned: Plan, agents: list[Agent], theta: np.ndarray, episode: 
 
 
 def evaluate(config: Evaluation) -> int:
-    """Live and report; the exit status."""
+    """Live and report; the exit status, 1 when every episode failed."""
     config = replace(config, episodes=config.episodes or EPISODES)
     agents, theta = agents_of(config)
     planned = plan(config, agents[0])
@@ -90,7 +90,7 @@ def evaluate(config: Evaluation) -> int:
     tell(config, agents, episodes, lived, time.perf_counter() - began)
     if config.video:
         print(film(config, agents[0], theta, planned))
-    return 0
+    return int(all(result.failure for result in lived))
 
 
 def check_options(config: Evaluation, agents: list[Agent]) -> None:

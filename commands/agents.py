@@ -10,7 +10,7 @@ import numpy as np
 from commands.options import part
 from commands.parsing import complete
 from commands.training_options import Training
-from fitness_functions import Agent, describe
+from fitness_functions import Agent, examine
 from run_folder.checkpoints import RunFolder, load_agent, load_dat
 from workers.local import map_apart
 
@@ -26,8 +26,11 @@ def agents_for(config: Training, names: Sequence[str] = ()) -> list[Agent]:
     a device, which workers that are forked later must not inherit.
     """
     names, task = names or config.environment, part(config, "task")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--environment names {name} twice; --episodes lives in it more often")
     task["inputs"] = tuple(task["inputs"] or ())
-    look = partial(describe, wrappers=tuple(part(config, "wrapper").items()), **task)
+    look = partial(examine, wrappers=tuple(part(config, "wrapper").items()), **task)
     try:
         bodies = map_apart(look, names)
     except ChildProcessError:
@@ -39,8 +42,7 @@ def agents_for(config: Training, names: Sequence[str] = ()) -> list[Agent]:
         if agent.body.sizes != agents[0].body.sizes:
             raise ValueError(
                 f"{names[0]} and {agent.body.environment} cannot share one set of coefficients: "
-                f"their networks have {agents[0].body.sizes} and {agent.body.sizes} "
-                "inputs and outputs"
+                f"their networks have {agents[0].body.sizes}, and {agent.body.sizes}"
             )
     return agents
 
