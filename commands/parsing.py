@@ -56,13 +56,17 @@ def add_options(result: Parser, values: type) -> Parser:
 
 def complete(values: type[Values], given: dict) -> Values:
     """The values that were given, and defaults for the others; ValueError where one is outside its
-    range. What is no option is left out: the config.json of another version may hold it."""
-    options = options_of(values)
-    for option in options:
+    range."""
+    for option in options_of(values):
         value = given.get(option.name)
         if value is not None and option.check and not option.check[0](value):
             raise ValueError(f"--{option.name} {value}: must be {option.check[1]}")
-    return values(**{one.name: given[one.name] for one in options if one.name in given})
+    return _only(values, given)
+
+
+def _only(values: type[Values], given: dict) -> Values:
+    """Without what is no option: the config.json of another version may hold it."""
+    return values(**{one.name: given[one.name] for one in options_of(values) if one.name in given})
 
 
 def resumed(values: type[Values], given: dict, known: dict) -> Values:
@@ -85,7 +89,7 @@ def resumed(values: type[Values], given: dict, known: dict) -> Values:
                 f"--{name} {given[name]} contradicts the run, which has {known[name]};"
                 f" a resumed run needs no --{name}"
             )
-    return complete(values, known | given)
+    return _only(values, known | given)
 
 
 def _possible(option: Option, value) -> bool:
