@@ -18,6 +18,7 @@ from environments import MAX_STEPS
 from environments.observations import Statistics
 from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, run
 from fitness_functions import Agent
+from hebbian_weights_update import rule_of
 from machine.provenance import available_cores, worker_count
 from machine.startup import answer_signals
 from run_folder.checkpoints import RunFolder, load_agent, load_theta
@@ -77,13 +78,26 @@ def train(given: dict) -> int:
 
 
 def first_theta(config: dict, agent: Agent) -> np.ndarray:
-    """(n,): that of the agent it starts from, or drawn; ValueError for another network's."""
+    """(n,): that of the agent it starts from, or drawn; ValueError for another network's.
+
+    From a static run any rule with D begins as a drift towards its weights."""
     if not config["start_from"]:
         return agent.first_theta(config["seed"], config["distribution"])
     if agent.n_observed or config["shared_rules"]:
         name = "normalize_observations" if agent.n_observed else "shared_rules"
         raise ValueError(f"--start_from and --{name} do not go together: .dat files do not tell it")
-    return load_theta(agent, load_agent(config["start_from"]))
+    paths = load_agent(config["start_from"])
+    rule = rule_of(RunFolder.open(config["start_from"]).arguments["hebb_rule"])
+    if rule == agent.rule:
+        return load_theta(agent, paths)
+    if rule.program:
+        raise ValueError(
+            f"--start_from {config['start_from']}: its rule is {rule}, and that of this run is"
+            f" {agent.rule}; give --hebb_rule {rule}"
+        )
+    options = {"hidden": config["hidden"], "recurrent": config["recurrent"]}
+    static = Agent("static", agent.body, **options)
+    return agent.drifting(load_theta(static, paths))
 
 
 def check_static(config: dict) -> None:
