@@ -69,7 +69,7 @@ def lifetime(
         if stop:
             break
         if body.inputs:
-            policy.recalled[:] = body.recall(action, reward)
+            body.recall(action, reward, policy.recalled)
     return Outcome(fitness, t + 1)
 
 

@@ -11,6 +11,7 @@ from commands.options import part
 from commands.parsing import complete
 from commands.training_options import Training
 from fitness_functions import Agent, examine
+from hebbian_weights_update import rule_of
 from run_folder.checkpoints import RunFolder, load_agent, load_dat
 from workers.local import map_apart
 
@@ -56,13 +57,25 @@ def check_static(config: Training) -> None:
 
 
 def first_theta(config: Training, agent: Agent) -> np.ndarray:
-    """(n,): that of the agent it starts from, or drawn; ValueError for another network's."""
+    """(n,): that of the agent it starts from, or drawn; ValueError for another network's.
+
+    From a static run any rule with D begins as a drift towards its weights."""
     if not config.start_from:
         return agent.first_theta(config.seed, config.distribution)
     if agent.n_observed or config.shared_rules:
         name = "normalize_observations" if agent.n_observed else "shared_rules"
         raise ValueError(f"--start_from and --{name} do not go together: .dat files do not tell it")
-    return load_theta(agent, load_agent(config.start_from))
+    paths = load_agent(config.start_from)
+    rule = rule_of(RunFolder.open(config.start_from).arguments["hebb_rule"])
+    if rule == agent.rule:
+        return load_theta(agent, paths)
+    if rule.program:
+        raise ValueError(
+            f"--start_from {config.start_from}: its rule is {rule}, and that of this run is"
+            f" {agent.rule}; give --hebb_rule {rule}"
+        )
+    static = Agent("static", agent.body, hidden=config.hidden, recurrent=config.recurrent)
+    return agent.drifting(load_theta(static, paths))
 
 
 def load_theta(agent: Agent, paths: dict[str, Path] | Sequence) -> np.ndarray:

@@ -143,7 +143,7 @@ def test_a_run_starts_from_the_best_agent_of_another(short_run, tmp_path):
     "arguments, words",
     [
         (["nowhere"], ["nowhere", "does not exist"]),
-        (["RUN", "--hebb_rule", "AD"], ["holds", "values", "AD"]),
+        (["RUN", "--hebb_rule", "AD"], ["its rule is ABCD_lr", "AD"]),
         (["RUN", "--hidden", "5"], ["holds", "values"]),
         (["RUN", "--shared_rules", "4"], ["--shared_rules"]),
         (["RUN", "--normalize_observations"], ["--normalize_observations"]),
