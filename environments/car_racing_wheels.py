@@ -12,8 +12,8 @@ from gymnasium.envs.box2d.car_dynamics import (
     WHEEL_MOMENT_OF_INERTIA,
     WHEEL_R,
 )
-from numba import njit
 
+from machine.compiled import compiled
 from machine.rebound import rebound
 
 RADIUS, STIFFNESS = WHEEL_R * SIZE, 205000 * SIZE * SIZE
@@ -66,7 +66,7 @@ class Car(car_dynamics.Car):
         return [w.phase for w in self.wheels], [w.omega for w in self.wheels]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def roll(dt, control, moving, omega, phase, orders):
     """gymnasium's `Car.step` for the four wheels, in its order of rounding, without skid marks.
 

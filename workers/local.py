@@ -13,6 +13,7 @@ import math
 import mmap
 import multiprocessing
 import os
+import selectors
 import signal
 import sys
 import time
@@ -20,12 +21,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import numpy as np
 
 from fitness_functions import Agent, Outcome, examine
+from workers.waiting import Waiting
 
 TASK_OPTIONS = ("normalization", "action_bounds", "early_stop", "update_every")
 WRAPPER_OPTIONS = ("grayscale", "frame_stack")
@@ -155,6 +157,7 @@ class _Worker:
         self.process = fork.Process(target=_live, args=life, daemon=True)
         self.process.start()
         theirs.close()
+        self.doors = self.pipe, self.process.sentinel
         self.jobs: collections.deque[int] = collections.deque()
         self.since = time.monotonic()  # when its first job began
         self.named = 0.0  # the beginning of the job that was named as slow
@@ -200,11 +203,15 @@ class LocalWorkers:
         self.evaluate, self.timeout = evaluate, timeout
         self.pace = AHEAD_SECONDS  # seconds per individual, as measured so far
         self.workers: list[_Worker] = []
+        self.doors = selectors.DefaultSelector()  # of all workers: where news come from
         for _ in range(n_workers):
             self._hire()
 
     def _hire(self) -> None:
-        self.workers.append(_Worker(self.evaluate, self.theta, self.workers))
+        worker = _Worker(self.evaluate, self.theta, self.workers)
+        self.workers.append(worker)
+        for door in worker.doors:
+            self.doors.register(door, selectors.EVENT_READ, worker)
 
     def map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
         """The results of all individuals, in their order. on_result(individual, result) is called
@@ -212,13 +219,14 @@ class LocalWorkers:
         least five times a second; it may raise."""
         self.theta[:] = theta
         results: list[Result | None] = [None] * len(individuals)
-        waiting = collections.deque(range(len(individuals)))
+        waiting = Waiting(individuals)
         strikes = collections.Counter()
         left = len(individuals)
         while left:
             self._hand_out(waiting, individuals)
             for index, result in self._collect(waiting, strikes, individuals):
                 results[index] = result
+                waiting.lived(index, result.seconds)
                 self.pace += 0.1 * (result.seconds - self.pace)
                 left -= 1
                 on_result(individuals[index], result)
@@ -235,7 +243,7 @@ class LocalWorkers:
                 worker.named = worker.since
                 yield worker.jobs[0]
 
-    def _hand_out(self, waiting: collections.deque, individuals: Sequence) -> None:
+    def _hand_out(self, waiting: Waiting, individuals: Sequence) -> None:
         """One to each idle worker, and to all some more if they are short; what is long must not
         lie at a busy worker while another is idle."""
         load = int(load_of(len(waiting), len(self.workers), AHEAD_SECONDS / max(self.pace, 1e-6)))
@@ -252,9 +260,7 @@ class LocalWorkers:
 
     def _collect(self, waiting, strikes, individuals):
         """(index, result) of what arrives within a fifth of a second; buries the dead."""
-        doors = {worker.pipe: worker for worker in self.workers}
-        doors |= {worker.process.sentinel: worker for worker in self.workers}
-        ready = {id(doors[door]): doors[door] for door in wait(doors, timeout=0.2)}
+        ready = {id(key.data): key.data for key, _ in self.doors.select(timeout=0.2)}
         # without news look at everybody: a process that an environment has started may keep a
         # dead worker's pipe and sentinel open
         for worker in list(ready.values()) or list(self.workers):
@@ -276,8 +282,7 @@ class LocalWorkers:
 
     def _bury(self, worker, died: bool, waiting, strikes, individuals):
         """Replace a worker; its jobs are lived again, unless one has done this too often."""
-        worker.end()
-        self.workers.remove(worker)
+        self._dismiss(worker)
         self._hire()
         if not worker.jobs:
             return
@@ -293,7 +298,13 @@ class LocalWorkers:
             yield first, Result(-math.inf, 0.0, 0, f"its worker {why}", 0.0)
         waiting.extendleft(reversed(worker.jobs))
 
+    def _dismiss(self, worker) -> None:
+        for door in worker.doors:
+            self.doors.unregister(door)
+        worker.end()
+        self.workers.remove(worker)
+
     def close(self) -> None:
-        for worker in self.workers:
-            worker.end()
-        self.workers.clear()
+        for worker in list(self.workers):
+            self._dismiss(worker)
+        self.doors.close()

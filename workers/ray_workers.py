@@ -22,6 +22,7 @@ from machine.quiet import quiet
 from run_folder.run_log import RunLog
 from workers import local
 from workers.local import AHEAD_SECONDS, MAX_REASON, STRIKES, LocalWorkers, Result, load_of
+from workers.waiting import Waiting
 
 LOOK_SECONDS = 1.0  # from one look at who is in the cluster to the next
 OPEN_SECONDS = 0.5  # how long a call may stay open at a node
@@ -150,7 +151,7 @@ class RayWorkers:
     def _map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
         shared = self.ray.put(np.asarray(theta, np.float32))
         results: list[Result | None] = [None] * len(individuals)
-        waiting = collections.deque(range(len(individuals)))
+        waiting = Waiting(individuals)
         strikes = collections.Counter()
         left = len(individuals)
         while left:
@@ -158,6 +159,7 @@ class RayWorkers:
             self._hand_out(waiting, individuals, shared)
             for index, result in self._collect(waiting, strikes, individuals):
                 results[index] = result
+                waiting.lived(index, result.seconds)
                 self.pace += 0.1 * (max(result.seconds, 1e-6) - self.pace)
                 left -= 1
                 on_result(individuals[index], result)
@@ -180,7 +182,7 @@ class RayWorkers:
         if self.unfit and not self.nodes:
             raise ValueError("no node of the cluster can live lifetimes; log.txt says why")
 
-    def _hand_out(self, waiting: collections.deque, individuals: Sequence, theta) -> None:
+    def _hand_out(self, waiting: Waiting, individuals: Sequence, theta) -> None:
         """Give each node what its cores need, in proportion, and open a call where none is."""
         ready = [node for node in self.nodes.values() if node.ready]
         pause = max(BUNCH_SECONDS, NODE_SECONDS * len(ready))
@@ -237,7 +239,7 @@ class RayWorkers:
                 log.warning("%s was lost with its node %d times", individuals[index], STRIKES)
                 yield index, Result(-math.inf, 0.0, 0, f"its worker died ({reason[:100]})", 0.0)
             else:
-                waiting.appendleft(index)
+                waiting.extendleft([index])
 
     def close(self) -> None:
         for node in self.nodes.values():
