@@ -183,10 +183,16 @@ class Observer:
         return np.concatenate([theta, self.statistics.as_block().ravel()])
 
     def result(self, individual, result) -> None:
-        """A lifetime has ended (or, with None, nothing has for a while)."""
+        """An individual's lifetimes have ended; without a result they take very long; with None
+        nothing has ended for a while."""
         if self.stop.number:
             raise Stopped
         if individual is None:
+            return
+        if result is None:
+            slow = f"{individual.name} takes very long; --lifetime_timeout ends such lifetimes"
+            log.warning(slow)
+            self.screen.warn(slow)
             return
         self.screen.arrived(self.strategy.generation)
         if result.failure:

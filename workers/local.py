@@ -30,6 +30,7 @@ from fitness_functions import Agent, Outcome
 from workers.waiting import Waiting
 
 STRIKES = 3  # a lifetime that kills its worker this often is scored as failed
+SLOW_SECONDS, SLOW = 60.0, 20  # after which, and after how many usual lifetimes, one is named
 AHEAD_SECONDS = 0.05  # work that waits at a worker, so that it never waits for the master
 MAX_REASON = 300  # characters of an exception that travel to the master, on one line
 PR_SET_PDEATHSIG = 1  # Linux: a signal for the child when its parent dies
@@ -148,6 +149,7 @@ class _Worker:
         self.doors = self.pipe, self.process.sentinel
         self.jobs: collections.deque[int] = collections.deque()
         self.since = time.monotonic()  # when its first job began
+        self.named = 0.0  # the beginning of the job that was named as slow
 
     def end(self) -> None:
         self.process.kill()
@@ -202,7 +204,8 @@ class LocalWorkers:
 
     def map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
         """The results of all individuals, in their order. on_result(individual, result) is called
-        at each arrival, and (None, None) at least five times a second; it may raise."""
+        at each arrival, (individual, None) once for one that takes very long, and (None, None) at
+        least five times a second; it may raise."""
         self.theta[:] = theta
         results: list[Result | None] = [None] * len(individuals)
         waiting = Waiting(individuals)
@@ -216,8 +219,18 @@ class LocalWorkers:
                 self.pace += 0.1 * (result.seconds - self.pace)
                 left -= 1
                 on_result(individuals[index], result)
+            for index in self._slow():
+                on_result(individuals[index], None)
             on_result(None, None)
         return results
+
+    def _slow(self):
+        """Whatever has been under way for very long, and has not been named yet."""
+        limit = max(SLOW_SECONDS, SLOW * self.pace)
+        for worker in self.workers:
+            if worker.jobs and worker.named != worker.since < time.monotonic() - limit:
+                worker.named = worker.since
+                yield worker.jobs[0]
 
     def _hand_out(self, waiting: Waiting, individuals: Sequence) -> None:
         """One to each idle worker, and to all some more if they are short; what is long must not
