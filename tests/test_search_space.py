@@ -6,9 +6,10 @@ from conftest import SHORT, coefficients, command, outcome, run_folder
 
 from commands.agents import first_theta, load_theta
 from commands.training_options import Training
-from evolution_strategy_hebb import OPTIMIZERS, EvolutionStrategyHebb
+from evolution_strategy_hebb import EvolutionStrategyHebb
 from fitness_functions import Agent, describe
 from hebbian_weights_update import Synapses
+from optimizers import OPTIMIZERS
 from rules.mirror import QUADRUPED
 from run_folder.checkpoints import load_agent
 
