@@ -152,7 +152,8 @@ def go_on(config: Training, folder: RunFolder, agents: list, theta: np.ndarray |
     except Stopped:
         observer.screen.say(
             f"stopped after generation {strategy.generation}; to go on:\n"
-            + shell_line("train_hebb.py", "--resume", folder.path)
+            + shell_line("train_hebb.py", "--resume", folder.path),
+            needed=True,
         )
         return 128 + stop.number
     except EveryLifetimeFailed as error:

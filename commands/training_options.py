@@ -264,4 +264,6 @@ class Training:
     resume: str | None = option(
         None, "run folder to go on with; needs no other option", part="output", resumable=True
     )
-    quiet: bool = option(False, "print errors only", part="output", resumable=True)
+    quiet: bool = option(
+        False, "print errors only, and how to go on after a stop", part="output", resumable=True
+    )

@@ -26,9 +26,13 @@ def files(room: str) -> list[Path]:
     return sorted((ROOT / room).glob("[!_]*.py"))
 
 
-def test_ci_runs_exactly_the_second_command():
-    line = (ROOT / ".ci" / "run").read_text().splitlines()[-1]
-    assert f"\n    {line}\n" in README.split("## The map")[0]
+def test_ci_runs_exactly_the_two_commands():
+    first, second = re.findall(r"\n    (pip install .*)\n", README.split("## The map")[0])
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == second
+    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text()
+    assert re.findall(r"run: (.*)", workflow) == [first, second]
+    (pinned,) = re.findall(r"^ruff==(.*)$", (ROOT / "requirements-dev.txt").read_text(), re.M)
+    assert f"rev: v{pinned} " in (ROOT / ".pre-commit-config.yaml").read_text()
 
 
 def test_the_tables_of_options_are_the_parser_s():
