@@ -5,6 +5,7 @@ import numpy as np
 
 import environments
 from analysis.lifetime_figures import agent_of, lines
+from commands.replay_options import SwitchFigure
 from fitness_functions import Agent
 from run_folder.checkpoints import RunFolder
 
@@ -35,23 +36,23 @@ def choices(agent: Agent, theta: np.ndarray, seeds: range) -> tuple[np.ndarray, 
     return np.mean(right, axis=0), float(np.mean(fitness))
 
 
-def switch(plt, config: dict):
+def switch(plt, paths: list[str], config: SwitchFigure):
     """The share of right choices, trial by trial around the switch, a panel for each task: median
     and quartiles over the runs of a setting; and as a table, to print."""
     from analysis.figures import settings  # it knows this figure
 
-    runs = [RunFolder.open(path) for path in config["run"]]
+    runs = [RunFolder.open(path) for path in paths]
     tasks = list(dict.fromkeys(run.arguments["environment"][0] for run in runs))
     figure, panels = plt.subplots(
         1, len(tasks), figsize=(1 + 3.4 * len(tasks), 3.6), squeeze=False, sharey=True
     )
-    seeds = range(config["seed"], config["seed"] + config["episodes"])
+    seeds = range(config.seed, config.seed + config.episodes)
     trials = np.arange(-AROUND, AROUND)
     print("% of right choices: the 4 trials before the switch, the first 2 after it, the last 4")
     for task, axes in zip(tasks, panels[0], strict=True):
         groups = settings([run for run in runs if run.arguments["environment"][0] == task])
         for (label, group), line in zip(groups.items(), lines(), strict=False):
-            found = [choices(*agent_of(config | {"run": run.path}), seeds) for run in group]
+            found = [choices(*agent_of(run.path, config), seeds) for run in group]
             shares = 100 * np.array([share for share, _ in found])
             low, middle, high = np.percentile(shares, [25, 50, 75], axis=0)
             axes.fill_between(trials, low, high, color=line["color"], alpha=0.15, linewidth=0)
