@@ -11,6 +11,7 @@ import numpy as np
 
 import seeds
 
+BLOCK = 32_768  # elements of θ that are summed up at once
 PENALTY = 0.01  # fitness loses PENALTY · mean(coefficients²), as in the reference
 LR_FLOOR, SIGMA_FLOOR, SIGMA_DECAY = 0.001, 0.01, 0.999  # the reference's
 
@@ -220,20 +221,27 @@ class EvolutionStrategyHebb:
     def _gradient(self, differences: np.ndarray) -> np.ndarray:
         """1 / (P σ) · Σ_k F_k ε_k over the population, where a pair shares ±ε: (F₊ − F₋) ε."""
         total = np.zeros_like(self.theta)
+        pairs = np.flatnonzero(differences)
+        weights = (differences[pairs] / (self.popsize * self.sigma)).astype(np.float32)
 
-        def term(pair: int) -> np.ndarray:
-            weight = np.float32(differences[pair] / (self.popsize * self.sigma))
-            if self.drawn is not None:
-                return self.drawn[pair] * weight
-            return seeds.noise(self.seed, self.generation, pair, self.theta.size) * weight
+        def add(first: int) -> None:  # blocks that stay in a core's cache
+            part = total[first : first + BLOCK]
+            term = np.empty_like(part)
+            for pair, weight in zip(pairs, weights, strict=True):
+                part += np.multiply(self.drawn[pair, first : first + BLOCK], weight, out=term)
 
-        pairs = np.flatnonzero(differences).tolist()
-        # Threads, as numpy draws without the interpreter's lock while no worker has work; a few
-        # terms at a time, which are added in the order of the pairs whichever is ready first.
+        def draw(k: int) -> np.ndarray:
+            return weights[k] * seeds.noise(self.seed, self.generation, int(pairs[k]), total.size)
+
+        # Threads, as numpy works without the interpreter's lock while no worker has work. Whichever
+        # is ready first, each element adds its terms in the order of the pairs.
         with ThreadPoolExecutor(self.threads) as pool:
-            for first in range(0, len(pairs), self.threads):
-                for epsilon in pool.map(term, pairs[first : first + self.threads]):
-                    total += epsilon
+            if self.drawn is not None:
+                list(pool.map(add, range(0, total.size, BLOCK)))
+                return total
+            for first in range(0, pairs.size, self.threads):  # a few terms of memory at a time
+                for term in pool.map(draw, range(pairs.size)[first : first + self.threads]):
+                    total += term
         return total
 
     def state(self) -> dict:
