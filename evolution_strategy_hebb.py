@@ -3,15 +3,17 @@ evolves. It knows no environment and no network: `ask` names the individuals of 
 `tell` takes their fitness. P is the population, n the length of θ."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 import seeds
+from optimizers import OPTIMIZERS
 
-BLOCK = 32_768  # elements of θ that are summed up at once
+AT_ONCE, BLOCK = 32, 32_768  # pairs, and elements of θ, that are summed up at once
 PENALTY = 0.01  # fitness loses PENALTY · mean(coefficients²), as in the reference
 LR_FLOOR, SIGMA_FLOOR, SIGMA_DECAY = 0.001, 0.01, 0.999  # the reference's
 
@@ -31,11 +33,12 @@ class Individual(NamedTuple):
         """For logs and file names, counted from 1."""
         return f"generation_{self.generation + 1}_individual_{2 * self.pair + self.member + 1}"
 
-    def parameters(self, theta: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
-        """(n,) float32; `drawn` as in `seeds.candidate`."""
-        return seeds.candidate(
-            theta, self.sigma, self.seed, self.generation, self.pair, self.member, drawn
-        )
+    def parameters(self, theta: np.ndarray, noise: Callable = seeds.noise) -> np.ndarray:
+        """θ + σε for member 0 of an antithetic pair, θ − σε for member 1: (n,) float32."""
+        result = noise(self.seed, self.generation, self.pair, theta.size)
+        result *= np.float32(-self.sigma if self.member else self.sigma)
+        result += theta
+        return result
 
     def lifetime_seed(self, episode: int = 0) -> int:
         member = 0 if self.common else self.member
@@ -54,7 +57,7 @@ class Centre(NamedTuple):
         """For logs and file names, counted from 1."""
         return f"generation_{self.generation + 1}_centre_{self.number + 1}"
 
-    def parameters(self, theta: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
+    def parameters(self, theta: np.ndarray, noise: Callable = seeds.noise) -> np.ndarray:
         return theta.copy()
 
     def lifetime_seed(self, episode: int = 0) -> int:
@@ -73,80 +76,12 @@ def centred_ranks(fitness: np.ndarray) -> np.ndarray:
     return ranks / deviation if deviation > 0 else np.zeros(fitness.size)
 
 
-class SGD:
-    """θ += lr · v with v = momentum · v + g, as torch.optim.SGD; the paper has no momentum."""
-
-    def __init__(self, n: int, momentum: float = 0.0):
-        self.momentum = momentum
-        self.moments = [np.zeros(n, np.float32)] if momentum else []
-
-    def step(self, gradient: np.ndarray, lr: float, t: int) -> np.ndarray:
-        """Δθ (n,) float32 for the t-th gradient (from 1); may reuse the gradient's memory."""
-        if self.momentum:
-            (velocity,) = self.moments
-            velocity *= np.float32(self.momentum)
-            gradient += velocity
-            velocity[:] = gradient
-        gradient *= np.float32(lr)
-        return gradient
-
-
-class Adam:
-    """Kingma & Ba 2015 with the constants and the semantics of torch.optim.Adam; `momentum`
-    other than 0 takes the place of β₁ = 0.9."""
-
-    BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-
-    def __init__(self, n: int, momentum: float = 0.0):
-        self.beta1 = momentum or self.BETA1
-        self.moments = [np.zeros(n, np.float32), np.zeros(n, np.float32)]
-
-    def step(self, gradient: np.ndarray, lr: float, t: int) -> np.ndarray:
-        """Δθ (n,) float32 for the t-th gradient (from 1)."""
-        first, second = self.moments
-        first += np.float32(1 - self.beta1) * (gradient - first)
-        second *= np.float32(self.BETA2)
-        second += np.float32(1 - self.BETA2) * gradient * gradient
-        scale = np.sqrt(second) / np.float32(np.sqrt(1 - self.BETA2**t)) + np.float32(self.EPSILON)
-        return np.float32(lr / (1 - self.beta1**t)) * first / scale
-
-
-class ClipUp:
-    """Toklu et al. 2020: v = momentum · v + lr · √n · g / |g|, no longer than 2 · lr · √n; θ += v.
-
-    Every gradient counts by its direction alone. The steps of the paper are a length for the whole
-    of θ; here lr is the root mean square of a parameter's step, so that it does not change with n.
-    """
-
-    MOMENTUM = 0.9
-
-    def __init__(self, n: int, momentum: float = 0.0):
-        self.momentum = momentum or self.MOMENTUM
-        self.moments = [np.zeros(n, np.float32)]
-
-    def step(self, gradient: np.ndarray, lr: float, t: int) -> np.ndarray:
-        """Δθ (n,) float32 for the t-th gradient (from 1)."""
-        (velocity,) = self.moments
-        unit = lr * np.sqrt(gradient.size)
-        length = float(np.linalg.norm(gradient))
-        velocity *= np.float32(self.momentum)
-        if length > 0:
-            velocity += np.float32(unit / length) * gradient
-        length = float(np.linalg.norm(velocity))
-        if length > 2 * unit:
-            velocity *= np.float32(2 * unit / length)
-        return velocity.copy()
-
-
-OPTIMIZERS = {"sgd": SGD, "adam": Adam, "clipup": ClipUp}
-
-
 class EvolutionStrategyHebb:
     """θ, and how it moves. Its whole state is in `state()`, so a run can go on from it.
 
     theta (n,) float32: the first θ; threads: that draw noise in `tell`, with the same result for
-    any number; drawn: (P/2, n) memory in which the individuals leave the noise that they have
-    drawn, else `tell` draws it again; the rest are the options of these names.
+    any number; noise: in place of `seeds.noise`, which `tell` asks for the ε of each pair again;
+    the rest are the options of these names.
     """
 
     def __init__(
@@ -162,7 +97,7 @@ class EvolutionStrategyHebb:
         step_ratio: float | None = None,
         common_random_numbers: bool = False,
         threads: int = 1,
-        drawn: np.ndarray | None = None,
+        noise: Callable = seeds.noise,
     ):
         if popsize < 2 or popsize % 2:
             raise ValueError(f"popsize {popsize}: must be an even number from 2 on (pairs)")
@@ -175,7 +110,7 @@ class EvolutionStrategyHebb:
         if step_ratio is not None:
             self.lr = self._relative_lr()
         self.optimizer = OPTIMIZERS[optimizer](self.theta.size, momentum)
-        self.common, self.threads, self.drawn = common_random_numbers, threads, drawn
+        self.common, self.threads, self.noise = common_random_numbers, threads, noise
 
     def ask(self) -> list[Individual]:
         """The P individuals of this generation, pair after pair."""
@@ -221,27 +156,19 @@ class EvolutionStrategyHebb:
     def _gradient(self, differences: np.ndarray) -> np.ndarray:
         """1 / (P σ) · Σ_k F_k ε_k over the population, where a pair shares ±ε: (F₊ − F₋) ε."""
         total = np.zeros_like(self.theta)
-        pairs = np.flatnonzero(differences)
+        pairs = np.flatnonzero(differences).tolist()
         weights = (differences[pairs] / (self.popsize * self.sigma)).astype(np.float32)
 
-        def add(first: int) -> None:  # blocks that stay in a core's cache
-            part = total[first : first + BLOCK]
-            term = np.empty_like(part)
-            for pair, weight in zip(pairs, weights, strict=True):
-                part += np.multiply(self.drawn[pair, first : first + BLOCK], weight, out=term)
-
-        def draw(k: int) -> np.ndarray:
-            return weights[k] * seeds.noise(self.seed, self.generation, int(pairs[k]), total.size)
+        def noise(pair: int) -> np.ndarray:
+            return self.noise(self.seed, self.generation, pair, total.size)
 
         # Threads, as numpy works without the interpreter's lock while no worker has work. Whichever
-        # is ready first, each element adds its terms in the order of the pairs.
+        # is ready first, each element of the sum adds its terms in the order of the pairs.
         with ThreadPoolExecutor(self.threads) as pool:
-            if self.drawn is not None:
+            for first in range(0, len(pairs), AT_ONCE):
+                terms = list(pool.map(noise, pairs[first : first + AT_ONCE]))
+                add = partial(_add, total, terms, weights[first : first + AT_ONCE])
                 list(pool.map(add, range(0, total.size, BLOCK)))
-                return total
-            for first in range(0, pairs.size, self.threads):  # a few terms of memory at a time
-                for term in pool.map(draw, range(pairs.size)[first : first + self.threads]):
-                    total += term
         return total
 
     def state(self) -> dict:
@@ -267,6 +194,14 @@ class EvolutionStrategyHebb:
                 raise ValueError(f"the state of the run lacks {name}")
         self.generation = int(state["generation"])
         self.lr, self.sigma = float(state["lr"]), float(state["sigma"])
+
+
+def _add(total: np.ndarray, terms: list, weights: np.ndarray, first: int) -> None:
+    """Add weighted terms, one after the other, to a block of a sum that stays in the cache."""
+    part = total[first : first + BLOCK]
+    term = np.empty_like(part)
+    for epsilon, weight in zip(terms, weights, strict=True):
+        part += np.multiply(epsilon[first : first + BLOCK], weight, out=term)
 
 
 class EveryLifetimeFailed(RuntimeError):
@@ -322,7 +257,7 @@ def run(
         if eval_every and strategy.generation % eval_every == 0:
             generation = strategy.generation - 1
             episodes = [Centre(strategy.seed, generation, n) for n in range(eval_episodes)]
-            vector = np.concatenate([strategy.theta, vector[strategy.theta.size :]])
+            vector = observer.broadcast(strategy.theta)
             scores = workers.map(vector, episodes, observer.result)
             row["centre"] = float(np.mean([score.fitness for score in scores]))
         observer.generation(row | moved, results)

@@ -117,7 +117,8 @@ def follows_its_seed(body: Interface, steps: int = 5) -> bool:
 class Agent(Genome):
     """A genome with a policy network and an environment to live in.
 
-    env: live in this one instead of making the body's. seen: after a lifetime with
+    env: live in this one instead of making the body's. around: env -> the environment of the next
+    lifetimes, a wrapper around it for one. seen: after a lifetime with
     normalize_observations, the sums of what it has observed.
     """
 
@@ -163,7 +164,7 @@ class Agent(Genome):
             rule, policy.weights, policy.shapes, body.task.normalise, policy.neurons
         )
         self.seen = None
-        self._given, self._kept = env, None
+        self._given, self._kept, self.around = env, None, lambda env: env
 
     def inside(self, env) -> "Agent":
         """The same agent in this environment, which somebody else makes and closes."""
@@ -201,8 +202,8 @@ class Agent(Genome):
             env, outcome = self._enter(), None
             try:
                 outcome = lifetime(
-                    env, self.body, self.policy, self.synapses, world, self.max_steps, on_step,
-                    encode,
+                    self.around(env), self.body, self.policy, self.synapses, world, self.max_steps,
+                    on_step, encode,
                 )  # fmt: skip
                 return outcome
             finally:

@@ -75,10 +75,11 @@ class Screen:
         )
         tell("".join(cells))
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, needed: bool = False) -> None:
+        """Print a line; what is needed with --quiet too, but then on stderr."""
         self.clear()
-        if not self.quiet:
-            tell(line)
+        if needed or not self.quiet:
+            tell(line, sys.stderr if self.quiet else sys.stdout)
 
     def warn(self, line: str) -> None:
         self.clear()
@@ -88,6 +89,27 @@ class Screen:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+class Bar:
+    """A progress bar over things that arrive, where there is a terminal for it."""
+
+    def __init__(self, total: int, unit: str):
+        import tqdm
+
+        shown = sys.stderr.isatty()
+        self.bar = tqdm.tqdm(total=total, unit=unit, leave=False, disable=not shown)
+
+    def arrived(self, thing, result) -> None:
+        """Called by `map` of the workers: with (None, None) nothing has arrived."""
+        if thing is not None:
+            self.bar.update()
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.bar.close()
 
 
 class Board:

@@ -189,6 +189,27 @@ class FreshWorld:
         self.robot.places = np.vstack([self.robot.places, ground])
         return state, info
 
+    def change_body(self, body: str):
+        """Go on with the body of another MJCF file of the same joints: it takes over the pose and
+        all speeds of the present one."""
+        robot, engine = self.robot, self._p
+        old, joints = robot.objects[0], [joint.jointIndex for joint in robot.ordered_joints]
+        place, speed = engine.getBasePositionAndOrientation(old), engine.getBaseVelocity(old)
+        states = engine.getJointStates(old, joints)
+        height, ground = robot.initial_z, robot.places[-1]
+        engine.removeBody(old)
+        robot.parts = robot.jdict = robot.robot_body = None
+        robot.model_xml, robot.doneLoading = body, 0
+        with quiet():
+            robot.reset(engine)
+        for joint, state in zip(joints, states, strict=True):
+            engine.resetJointState(robot.objects[0], joint, *state[:2])
+        engine.resetBasePositionAndOrientation(robot.objects[0], *place)
+        engine.resetBaseVelocity(robot.objects[0], *speed)
+        robot.initial_z, robot.places = height, np.vstack([robot.places, ground])
+        robot.calc_state()
+        self.potential = robot.calc_potential()  # the change itself is no progress
+
     def step(self, a):
         """`rewards` keeps the reward's terms: alive, progress, electricity, limits of joints, 0."""
         robot = self.robot

@@ -24,6 +24,8 @@ class CarRacingV0(car_racing.CarRacing):
     An episode ends when every tile was visited, or with -100 where the car leaves the
     playfield; each step costs 0.1 and each of N tiles pays 1000/N once. render_mode: None,
     "human", "rgb_array" (gymnasium's picture) or "state_pixels" (the observation).
+    camera_shift, right and down in pixels of the state, moves all but the dashboard until the next
+    reset.
     Every observation is a new array. ValueError for an action that is not three finite numbers.
     """
 
@@ -51,6 +53,7 @@ class CarRacingV0(car_racing.CarRacing):
                 body.userData = None
             self.road, self.car = None, None
         self.world = Box2D.b2World((0, 0))
+        self.camera_shift = 0.0, 0.0
 
     def close(self):
         super().close()
@@ -106,5 +109,6 @@ class CarRacingV0(car_racing.CarRacing):
             -0.8 * hull.angularVelocity,
         )
         score = score_pixels(int(self.reward))
-        draw(state, self._road, zoom, angle, self._poses, self._phases, self._gauges, score)
+        camera = zoom, angle, *self.camera_shift
+        draw(state, self._road, camera, self._poses, self._phases, self._gauges, score)
         return state

@@ -173,16 +173,18 @@ def _road(canvas, pen, view, scale, polygons, colours):
 
 
 @compiled
-def _camera(zoom, angle, x, y):
-    """The view from above: a point of the world in the middle of the state, at three quarters."""
+def _view(camera, x, y):
+    """From above: a point of the world in the middle of the state, at three quarters, or shifted
+    from there."""
+    zoom, angle, right, down = camera
     a, b = zoom * np.cos(angle), zoom * np.sin(angle)
     return (
         a * X_SCALE,
         -b * X_SCALE,
         -b * Y_SCALE,
         -a * Y_SCALE,
-        STATE_W / 2 - (a * x - b * y) * X_SCALE,
-        STATE_H * 3 / 4 + (b * x + a * y) * Y_SCALE,
+        STATE_W / 2 + right - (a * x - b * y) * X_SCALE,
+        STATE_H * 3 / 4 + down + (b * x + a * y) * Y_SCALE,
     )
 
 
@@ -242,15 +244,16 @@ def _dashboard(canvas, pen, gauges, score, corners):
 
 
 @compiled
-def draw(image, road, zoom, angle, poses, phases, gauges, score):
+def draw(image, road, camera, poses, phases, gauges, score):
     """Draw one state into `image`, a (96, 96, 3) uint8 array.
 
     road: (n, 4, 2) float32 corners in world units, painted in order, and (n, 3) grey levels;
-    zoom: window pixels per world unit; angle: of the camera, rad; poses: (15,) x, y, angle of
+    camera: window pixels per world unit, angle in rad, and how far all but the dashboard is
+    shifted right and down in pixels of the state; poses: (15,) x, y, angle of
     the four wheels and the hull; phases: (4,) rolled angle of the wheels, rad; gauges: (7,)
     lengths of the bars in cells of the dashboard; score: the array of `score_pixels`.
     """
-    view, scale = _camera(zoom, angle, poses[12], poses[13]), zoom * Y_SCALE
+    view, scale = _view(camera, poses[12], poses[13]), camera[0] * Y_SCALE
     canvas = np.zeros((STATE_H, STATE_W), np.uint32)
     pen = np.empty(8), np.empty(8), np.empty((STATE_H, 2), np.int64)
     corners = np.empty((4, 2))

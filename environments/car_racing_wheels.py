@@ -2,6 +2,7 @@
 
 import functools
 import math
+import types
 
 import numpy as np
 from gymnasium.envs.box2d import car_dynamics
@@ -61,18 +62,24 @@ class Car(car_dynamics.Car):
     def brake(self, b):
         super().brake(float(b))
 
+    def change(self, grip=1.0, power=1.0):
+        """Multiply the grip of the tyres and the power of the engine."""
+        limits = {"FRICTION_LIMIT": grip * FRICTION_LIMIT, "ENGINE_POWER": power * ENGINE_POWER}
+        step = rebound(car_dynamics.Car.step, np=Scalars, **limits)
+        self.step = types.MethodType(step, self)
+
     def turns(self):
         """The rolled angles of the wheels, rad, and their angular speeds."""
         return [w.phase for w in self.wheels], [w.omega for w in self.wheels]
 
 
 @compiled
-def roll(dt, control, moving, omega, phase, orders):
+def roll(dt, power, control, moving, omega, phase, orders):
     """gymnasium's `Car.step` for the four wheels, in its order of rounding, without skid marks.
 
-    control (4, 3): steering, gas and brake of each; moving (4, 6): joint's angle, axis x and y,
-    velocity x and y, limit of friction; omega, phase (4,): rewritten; orders (4, 3), the result:
-    speed of the joint's motor, force x and y.
+    power: of the engine; control (4, 3): steering, gas and brake of each; moving (4, 6): joint's
+    angle, axis x and y, velocity x and y, limit of friction; omega, phase (4,): rewritten;
+    orders (4, 3), the result: speed of the joint's motor, force x and y.
     """
     for w in range(4):
         steer, gas, brake = control[w]
@@ -81,7 +88,7 @@ def roll(dt, control, moving, omega, phase, orders):
         orders[w, 0] = np.sign(off) * min(50.0 * abs(off), 3.0)
         vf = -side_y * vx + side_x * vy  # forward and side speed
         vs = side_x * vx + side_y * vy
-        omega[w] += dt * ENGINE_POWER * gas / WHEEL_MOMENT_OF_INERTIA / (abs(omega[w]) + 5.0)
+        omega[w] += dt * power * gas / WHEEL_MOMENT_OF_INERTIA / (abs(omega[w]) + 5.0)
         if brake >= 0.9:
             omega[w] = 0
         elif brake > 0:
@@ -99,6 +106,8 @@ def roll(dt, control, moving, omega, phase, orders):
 class QuickCar(Car):
     """The same car to the bit, without skid marks; its wheels turn in arrays of its own."""
 
+    limit, power = FRICTION_LIMIT, ENGINE_POWER
+
     def __init__(self, *place):
         super().__init__(*place)
         self.joints = [w.joint for w in self.wheels]
@@ -115,14 +124,17 @@ class QuickCar(Car):
     def brake(self, b):
         self.control[:, 2] = b
 
+    def change(self, grip=1.0, power=1.0):
+        self.limit, self.power = grip * FRICTION_LIMIT, power * ENGINE_POWER
+
     def step(self, dt):
         moving = []
         for wheel, joint in zip(self.wheels, self.joints, strict=True):
             axis, velocity = wheel.GetWorldVector(ACROSS), wheel.linearVelocity
-            limit = FRICTION_LIMIT if wheel.tiles else FRICTION_LIMIT * 0.6
+            limit = self.limit if wheel.tiles else self.limit * 0.6
             moving.append((joint.angle, axis.x, axis.y, velocity.x, velocity.y, limit))
         self.moving[:] = moving
-        roll(dt, self.control, self.moving, self.omega, self.phase, self.orders)
+        roll(dt, self.power, self.control, self.moving, self.omega, self.phase, self.orders)
         orders = self.orders.tolist()
         for wheel, joint, (speed, x, y) in zip(self.wheels, self.joints, orders, strict=True):
             joint.motorSpeed = speed

@@ -124,3 +124,16 @@ class Picture(gymnasium.Env):
 for kind in (*Misbehaving.__subclasses__(), Breaks, Slow, Wilful, Picture):
     limit = 5 if kind is Picture else 20
     gymnasium.register(f"{kind.__name__}-v0", kind, max_episode_steps=limit)
+
+
+def kills_its_worker(env, strength=None, rng=None):
+    """A condition: the first attempt at an episode ends its process, the next changes nothing."""
+    mark = Path(os.environ["FIRST_ONLY"]) / str(rng.integers(1 << 30))
+    if not mark.exists():
+        mark.touch()
+        os._exit(3)
+    return env
+
+
+def raises(env, strength=0.5, rng=None):
+    raise RuntimeError("the world cannot change")

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,7 @@ from test_optional_packages import without  # noqa: F401 (a fixture)
 from analysis import figures, lifetime_figures
 from analysis.lifetime_figures import components
 from analysis.trials import CONDITIONS, lived, plan
-from commands.options import FIGURES, OF_SEVERAL_RUNS
-from commands.parsing import complete
+from commands.replay_options import FIGURES, OF_SEVERAL_RUNS, EpisodesFigure, Figure
 from run_folder.checkpoints import RunFolder
 
 SIZES = {  # pixels at 150 per inch
@@ -24,6 +24,9 @@ SIZES = {  # pixels at 150 per inch
     "recovery": (960, 540),
     "coefficients": (1455, 795),
     "scores": (675, 570),
+    "conditions": (672, 298),
+    "adaptation": (1440, 330),
+    "knockouts": (450, 360),
 }
 MORE = {"recovery": {"lesion": 5}}  # options without which there is nothing to draw
 
@@ -45,16 +48,20 @@ def another_run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def evaluated(short_run, tmp_path_factory):
-    """`short_run` with the scores of 20 episodes."""
+    """`short_run` with the scores of 20 episodes, under two conditions and without two columns."""
     folder = tmp_path_factory.mktemp("evaluated") / "run"
     shutil.copytree(short_run, folder)
     line = ["--run", folder, "--episodes", 20, "--json", folder / "results.json"]
     assert command("evaluate_hebb.py", *line).returncode == 0
+    line = ["--run", folder, "--episodes", 3, "--at", 0, 4, "--json"]
+    for words in (["--conditions", "noise", "dead_sensors"], ["--knockout", "A", "η"]):
+        path = folder / f"{words[0][2:].removesuffix('s')}s.json"
+        assert command("evaluate_hebb.py", *line, path, *words).returncode == 0
     return folder
 
 
-def draw(figure: str, out, **given) -> None:
-    figures.draw(complete(FIGURES[figure][1], given | {"figure": figure, "out": str(out)}))
+def draw(figure: str, out, run: str | list[str], **given) -> None:
+    figures.draw(figure, run, FIGURES[figure][1](out=str(out), **given))
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -92,7 +99,8 @@ def test_vector_files_hold_the_words_of_the_figure_and_are_the_same_each_time(
         head = first[:1000].decode(errors="replace")
         assert ("<svg" if suffix == "svg" else "%PDF-") in head
     words = {
-        "fitness": "generation", "coefficients": "before evolution", "scores": "CartPole-v1"
+        "fitness": "generation", "coefficients": "before evolution", "scores": "CartPole-v1",
+        "conditions": "noise=0.3", "adaptation": "dead_sensors=0.2", "knockouts": "layer 3",
     }.get(figure, "step")  # fmt: skip
     svg = (tmp_path / "0.svg").read_text()
     assert f"<!-- {words} -->" in svg
@@ -128,15 +136,14 @@ def test_a_lesion_shows_in_the_figures_of_lifetimes(short_run, tmp_path):
 def test_a_lifetime_that_is_over_earns_nothing_while_the_intact_one_goes_on(short_run):
     import matplotlib.pyplot as plt
 
-    given = {"run": str(short_run), "lesion": 5, "lesion_fraction": 1.0, "episodes": 1}
-    config = complete(FIGURES["recovery"][1], given)
-    agent, theta = lifetime_figures.agent_of(config)
+    config = EpisodesFigure(lesion=5, lesion_fraction=1.0, episodes=1)
+    agent, theta = lifetime_figures.agent_of(str(short_run), config)
     planned = plan(config, agent)
     for seed in range(100):
         intact, *_, short = (outcome.steps for _, outcome, _ in lived(planned, agent, theta, seed))
         if short < intact - 4:
             break
-    figure = lifetime_figures.recovery(plt, config | {"seed": seed})
+    figure = lifetime_figures.recovery(plt, str(short_run), replace(config, seed=seed))
     curves = {line.get_label(): line.get_ydata() for line in figure.axes[0].get_lines()}
     plt.close(figure)
     assert {*CONDITIONS} < {*curves}
@@ -151,11 +158,11 @@ def test_a_lifetime_that_is_over_earns_nothing_while_the_intact_one_goes_on(shor
 def test_recovery_is_shown_while_half_of_the_intact_lifetimes_go_on(short_run):
     import matplotlib.pyplot as plt
 
-    config = complete(FIGURES["recovery"][1], {"run": str(short_run), "lesion": 3, "episodes": 5})
-    agent, theta = lifetime_figures.agent_of(config)
+    run, config = str(short_run), EpisodesFigure(lesion=3, episodes=5)
+    agent, theta = lifetime_figures.agent_of(run, config)
     steps = sorted(agent.live(theta, seed).steps for seed in range(5))
     assert steps[2] < steps[4], "the test needs other seeds"
-    figure = lifetime_figures.recovery(plt, config)
+    figure = lifetime_figures.recovery(plt, run, config)
     (axes,) = figure.axes
     assert max(axes.get_lines()[0].get_xdata()) == steps[2]
     lasting = sum(size >= steps[2] for size in steps)
@@ -175,7 +182,7 @@ def test_runs_of_long_settings_are_named_by_their_folders_and_dots_stay_in_their
     (other / "config.json").write_text(json.dumps(config))
     draw("fitness", tmp_path / "x.svg", run=[str(evaluated), str(other)])
     assert "<!-- long_settings -->" in (tmp_path / "x.svg").read_text()
-    figure = figures.scores(plt, {"run": [str(evaluated)]})
+    figure = figures.scores(plt, [str(evaluated)], Figure())
     low, high = figure.axes[0].get_xlim()
     assert high - low >= 1
     plt.close(figure)
@@ -239,6 +246,7 @@ def test_static_networks_and_other_rules_have_figures_too(tmp_path):
         (["recovery", "RUN", "--lesion", "499"], ["499", "longest"]),
         (["scores", "RUN"], ["results.json", "does not exist"]),
         (["scores", "nowhere"], ["nowhere"]),
+        (["conditions", "RUN"], ["conditions.json", "does not exist"]),
     ],
     ids=lambda value: " ".join(value),
 )

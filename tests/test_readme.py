@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, command, run_folder
 
-from commands import options
+from commands.readme import with_tables
 
 README = (ROOT / "README.md").read_text()
 THE_MAP = README.split("## The map")[1].split("## Results")[0]
@@ -26,13 +26,17 @@ def files(room: str) -> list[Path]:
     return sorted((ROOT / room).glob("[!_]*.py"))
 
 
-def test_ci_runs_exactly_the_second_command():
-    line = (ROOT / ".ci" / "run").read_text().splitlines()[-1]
-    assert f"\n    {line}\n" in README.split("## The map")[0]
+def test_ci_runs_exactly_the_two_commands():
+    first, second = re.findall(r"\n    (pip install .*)\n", README.split("## The map")[0])
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == second
+    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text()
+    assert re.findall(r"run: (.*)", workflow) == [first, second]
+    (pinned,) = re.findall(r"^ruff==(.*)$", (ROOT / "requirements-dev.txt").read_text(), re.M)
+    assert f"rev: v{pinned} " in (ROOT / ".pre-commit-config.yaml").read_text()
 
 
 def test_the_tables_of_options_are_the_parser_s():
-    assert options.with_tables(README) == README, "run: python -m commands.options"
+    assert with_tables(README) == README, "run: python -m commands.readme"
 
 
 def test_every_room_and_every_file_is_on_the_map():
@@ -75,6 +79,14 @@ def test_the_example_of_an_own_environment_trains(tmp_path):
     result = command("evaluate_hebb.py", "--run", run, "--episodes", 20, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert float(re.search(r"([-\d.]+) ±", result.stdout)[1]) > 0.5  # of 1.0: it walks to the light
+
+
+def test_the_example_of_an_own_condition_is_lived_in(short_run, tmp_path):
+    (tmp_path / "my_conditions.py").write_text(block("my_conditions.py"))
+    line = ["--run", short_run, "--conditions", "my_conditions:fog", "my_conditions:fog=0.9"]
+    result = command("evaluate_hebb.py", *line, "--at", 5, "--episodes", 3, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert re.findall(r"^fog=\S+", result.stdout, re.MULTILINE) == ["fog=0.5", "fog=0.9"]
 
 
 def test_the_example_of_an_own_body_trains(tmp_path):

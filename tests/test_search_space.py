@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from conftest import SHORT, coefficients, command, outcome, run_folder
 
-from commands.options import TRAINING
-from commands.parsing import complete
-from commands.training import first_theta
-from evolution_strategy_hebb import OPTIMIZERS, EvolutionStrategyHebb
+from commands.agents import first_theta, load_theta
+from commands.training_options import Training
+from evolution_strategy_hebb import EvolutionStrategyHebb
 from fitness_functions import Agent, describe
 from hebbian_weights_update import Synapses
+from optimizers import OPTIMIZERS
 from rules.mirror import QUADRUPED
-from run_folder.checkpoints import load_agent, load_theta
+from run_folder.checkpoints import load_agent
 
 ANT = "AntBulletEnv-v0"
 
@@ -142,7 +142,7 @@ def test_a_static_run_is_where_a_rule_begins_as_a_drift_towards_its_weights(tmp_
     line = ["--hebb_rule", "static", "--generations", 1, "--folder", tmp_path / "static"]
     assert command("train_hebb.py", *SHORT, *line).returncode == 0
     static = run_folder(tmp_path / "static")
-    config = complete(TRAINING, {"start_from": str(static), "environment": ["CartPole-v1"]})
+    config = Training(start_from=str(static), environment=["CartPole-v1"])
     agent = cart(sigma_factors=["η=0.5"])
     coefficients = agent.blocks(first_theta(config, agent))["coeffs"]
     weights = Agent("static", describe("CartPole-v1"))

@@ -1,0 +1,127 @@
+"""What survives what, of the trained agents: their conditions.json and knockouts.json, and what
+RESULTS.md says of them.
+
+    python -m analysis.survival
+
+lives all of it anew, with each plastic agent of trained/ against the static one of its task; then
+`python -m analysis.results` writes it down.
+"""
+
+import os
+from pathlib import Path
+
+from analysis.comparison import cell, outcomes, verdict
+from analysis.condition_figures import read
+from run_folder.checkpoints import RunFolder
+
+TRAINED = Path("trained")
+
+
+def pairs(trained: Path) -> list[tuple[Path, Path | None]]:
+    """Each plastic agent, and the static one that was evolved in the same environments."""
+    runs = [RunFolder.open(path.parent) for path in sorted(trained.glob("*/results.json"))]
+    static = {
+        tuple(run.arguments["environment"]): run.path
+        for run in runs
+        if run.arguments["hebb_rule"] == "static"
+    }
+    return [
+        (run.path, static.get(tuple(run.arguments["environment"])))
+        for run in runs
+        if run.arguments["hebb_rule"] != "static"
+    ]
+
+
+def command(folder: Path, static: str | None, what: str = "conditions") -> list[str]:
+    """The words behind `python evaluate_hebb.py` that make a file of this section."""
+    words = ["--run", f"trained/{folder.name}", f"--{what}", "all"]
+    if static and what == "conditions":
+        words += ["--against", f"trained/{static}"]
+    return words
+
+
+def table(sections: list[dict]) -> list[str]:
+    """A row per condition: shares in percent, from birth on and from mid-life on."""
+    titles, columns = ["condition"], []
+    for section in sections:
+        when = f"after {section['at']}" if section["at"] else "birth"
+        for kind in section["rows"][0]["kinds"]:
+            titles.append(f"{when}: {kind}")
+            columns.append((section, kind))
+    lines = [f"| {' | '.join(titles)} | back |", f"|{'---|' * (len(titles) + 1)}"]
+    for k, row in enumerate(sections[0]["rows"]):
+        cells = [cell(section["rows"][k]["kinds"][kind], True).strip() for section, kind in columns]
+        back = next(iter(sections[-1]["rows"][k]["kinds"].values()))
+        text = "" if back["recovered"] is None else f"{100 * back['recovered']:.0f} %"
+        text += "" if back["recovery"] is None else f" in {back['recovery']:.0f}"
+        lines.append(f"| {row['condition']} | {' | '.join(cells)} | {text} |")
+    return lines
+
+
+def claim(sections: list[dict]) -> str:
+    """What the comparison with static weights says about the paper's claim."""
+    counts = [outcomes(section["rows"], "static") for section in sections]
+    more, less, undecided = map(sum, zip(*counts, strict=True))
+    says = "contradicts" if more < less else "bears out" if more > less else "leaves open"
+    return (
+        f"Of {more + less + undecided} comparisons with static weights the plastic network keeps"
+        f" the larger share in {more} and the smaller in {less}. For these agents that {says} the"
+        " paper's claim that networks whose weights change survive what static ones do not."
+    )
+
+
+def markdown(trained: Path) -> list[str]:
+    """The section of RESULTS.md, by lines; none where no agent has a conditions.json."""
+    parts: list[str] = []
+    for folder, static in pairs(trained):
+        if not (folder / "conditions.json").exists():
+            continue
+        told = read(folder, "conditions")
+        sections = told["sections"]
+        parts += [
+            f"### {folder.name} in {told['environment']}",
+            "",
+            f"    python evaluate_hebb.py {' '.join(command(folder, static and static.name))}",
+            "",
+            *(f"Agent: `{name}`." for name in told["files"][:1]),
+            "",
+            *table(sections),
+            "",
+        ]
+        for section in sections:
+            when = f"After {section['at']} steps" if section["at"] else "From birth on"
+            others = list(section["rows"][0]["kinds"])[1:]
+            parts += [f"- {when} {verdict(section['rows'], name)}." for name in others]
+        if "static" in sections[0]["rows"][0]["kinds"]:
+            parts += ["", claim(sections)]
+        parts.append("")
+    return ["## What survives what", "", INTRODUCTION, "", *parts] if parts else []
+
+
+INTRODUCTION = """\
+Rewards from the change on, in percent of the same network's in an unchanged world over the same 20
+seeds (of the frozen one: of the plastic one's), and the bootstrap's 95 % interval. A star at the
+plastic network: it differs from the unchanged world; at another: it differs from the plastic one
+(p < 0.05, paired sign flips, Holm's correction over the conditions). back: in how many episodes the
+plastic network comes back to 90 % of the unchanged reward after the later change, and after how
+many steps (median). Written like everything here by `python -m analysis.results`."""
+
+
+def main() -> None:
+    from analysis.adaptation import evaluate
+    from commands.parsing import complete, parser
+    from commands.replay_options import Evaluation
+
+    os.chdir(Path(__file__).resolve().parents[1])
+    for folder, static in pairs(TRAINED):
+        for what in ("conditions", "knockout"):
+            words = command(folder, static and static.name, what)
+            words += ["--json", str(folder / f"{what.removesuffix('s')}s.json")]
+            print("python evaluate_hebb.py", *words, flush=True)
+            evaluate(complete(Evaluation, vars(parser(Evaluation, "").parse_args(words))))
+
+
+if __name__ == "__main__":
+    import machine.startup  # noqa: F401 (before anything starts threads)
+
+    main()
