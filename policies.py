@@ -1,4 +1,4 @@
-"""The networks that live: `MLP_heb` for vectors and `CNN_heb` for images, without biases.
+"""The networks: `MLP_heb` for vectors and `CNN_heb` for images, without biases.
 
 Everything is flat and float32: the plastic weights of the dense layers one after the other, inside
 a layer number n_post·i + j for the synapse i -> j, and the activations: input, hidden, output.

@@ -77,7 +77,7 @@ def compare(
 ) -> list[dict]:
     """A row for the unchanged world, then one per change.
 
-    find(kind, change) -> what was lived, one per seed; change -1: the unchanged world. kinds: name
+    find(kind, change) -> the results, one per seed; change -1: the unchanged world. kinds: name
     -> the kind whose unchanged lifetimes are its measure. p: the first kind's against its measure,
     the others' against the first kind; Holm's, over all changes.
     """
@@ -85,13 +85,13 @@ def compare(
     longest = max(life.steps for lives in every for life in lives)
     rows = []
     for change, words in enumerate(["unchanged", *changes], -1):
-        lived = [find(kind, change) for kind in kinds]
+        results = [find(kind, change) for kind in kinds]
         bases = [find(measure, -1) for measure in kinds.values()]
-        seeds = list(zip(*lived, *bases, strict=True))
+        seeds = list(zip(*results, *bases, strict=True))
         whole = [k for k, lives in enumerate(seeds) if not any(life.failure for life in lives)]
         row = {"condition": words, "episodes": len(whole), "failed": len(seeds) - len(whole)}
         row["kinds"], rival = {}, None
-        for name, own, base in zip(kinds, lived, bases, strict=True):
+        for name, own, base in zip(kinds, results, bases, strict=True):
             rewards, measure = ([lives[k].rewards for k in whole] for lives in (own, base))
             row["kinds"][name], shares = _kind(rewards, measure, rival, at, window)
             row["kinds"][name]["curve"] = curve(rewards, longest)

@@ -13,7 +13,7 @@ from test_optional_packages import without  # noqa: F401 (a fixture)
 
 from analysis import figures, lifetime_figures
 from analysis.lifetime_figures import components
-from analysis.trials import CONDITIONS, lived, plan
+from analysis.trials import CONDITIONS, plan, rollouts
 from commands.replay_options import FIGURES, OF_SEVERAL_RUNS, EpisodesFigure, Figure
 from run_folder.checkpoints import RunFolder
 
@@ -140,7 +140,9 @@ def test_a_lifetime_that_is_over_earns_nothing_while_the_intact_one_goes_on(shor
     agent, theta = lifetime_figures.agent_of(str(short_run), config)
     planned = plan(config, agent)
     for seed in range(100):
-        intact, *_, short = (outcome.steps for _, outcome, _ in lived(planned, agent, theta, seed))
+        intact, *_, short = (
+            outcome.steps for _, outcome, _ in rollouts(planned, agent, theta, seed)
+        )
         if short < intact - 4:
             break
     figure = lifetime_figures.recovery(plt, str(short_run), replace(config, seed=seed))
@@ -160,7 +162,7 @@ def test_recovery_is_shown_while_half_of_the_intact_lifetimes_go_on(short_run):
 
     run, config = str(short_run), EpisodesFigure(lesion=3, episodes=5)
     agent, theta = lifetime_figures.agent_of(run, config)
-    steps = sorted(agent.live(theta, seed).steps for seed in range(5))
+    steps = sorted(agent.rollout(theta, seed).steps for seed in range(5))
     assert steps[2] < steps[4], "the test needs other seeds"
     figure = lifetime_figures.recovery(plt, run, config)
     (axes,) = figure.axes
