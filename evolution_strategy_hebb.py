@@ -5,6 +5,7 @@ evolves. It knows no environment and no network: `ask` names the individuals of 
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 import seeds
 from optimizers import OPTIMIZERS
 
+AT_ONCE, BLOCK = 32, 32_768  # pairs, and elements of θ, that are summed up at once
 PENALTY = 0.01  # fitness loses PENALTY · mean(coefficients²), as in the reference
 LR_FLOOR, SIGMA_FLOOR, SIGMA_DECAY = 0.001, 0.01, 0.999  # the reference's
 
@@ -154,18 +156,19 @@ class EvolutionStrategyHebb:
     def _gradient(self, differences: np.ndarray) -> np.ndarray:
         """1 / (P σ) · Σ_k F_k ε_k over the population, where a pair shares ±ε: (F₊ − F₋) ε."""
         total = np.zeros_like(self.theta)
-
-        def term(pair: int) -> np.ndarray:
-            weight = np.float32(differences[pair] / (self.popsize * self.sigma))
-            return self.noise(self.seed, self.generation, pair, self.theta.size) * weight
-
         pairs = np.flatnonzero(differences).tolist()
-        # Threads, as numpy draws without the interpreter's lock while no worker has work; a few
-        # terms at a time, which are added in the order of the pairs whichever is ready first.
+        weights = (differences[pairs] / (self.popsize * self.sigma)).astype(np.float32)
+
+        def noise(pair: int) -> np.ndarray:
+            return self.noise(self.seed, self.generation, pair, total.size)
+
+        # Threads, as numpy works without the interpreter's lock while no worker has work. Whichever
+        # is ready first, each element of the sum adds its terms in the order of the pairs.
         with ThreadPoolExecutor(self.threads) as pool:
-            for first in range(0, len(pairs), self.threads):
-                for epsilon in pool.map(term, pairs[first : first + self.threads]):
-                    total += epsilon
+            for first in range(0, len(pairs), AT_ONCE):
+                terms = list(pool.map(noise, pairs[first : first + AT_ONCE]))
+                add = partial(_add, total, terms, weights[first : first + AT_ONCE])
+                list(pool.map(add, range(0, total.size, BLOCK)))
         return total
 
     def state(self) -> dict:
@@ -191,6 +194,14 @@ class EvolutionStrategyHebb:
                 raise ValueError(f"the state of the run lacks {name}")
         self.generation = int(state["generation"])
         self.lr, self.sigma = float(state["lr"]), float(state["sigma"])
+
+
+def _add(total: np.ndarray, terms: list, weights: np.ndarray, first: int) -> None:
+    """Add weighted terms, one after the other, to a block of a sum that stays in the cache."""
+    part = total[first : first + BLOCK]
+    term = np.empty_like(part)
+    for epsilon, weight in zip(terms, weights, strict=True):
+        part += np.multiply(epsilon[first : first + BLOCK], weight, out=term)
 
 
 class EveryLifetimeFailed(RuntimeError):

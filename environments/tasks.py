@@ -177,7 +177,7 @@ class Interface:
     def act(self, y: np.ndarray):
         """The action of the network's output y; y becomes what enters the rule."""
         if isinstance(self.actions, spaces.Discrete):
-            return int(np.argmax(y)) + int(self.actions.start)
+            return int(y.argmax()) + int(self.actions.start)
         return self.task.bound(y, self.actions).reshape(self.actions.shape)
 
     @property

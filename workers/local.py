@@ -250,13 +250,17 @@ class LocalWorkers:
 
     def _collect(self, waiting, attempts, individuals):
         """(index, result) of what arrives within a fifth of a second; restarts the dead."""
-        ready = {id(key.data): key.data for key, _ in self.doors.select(timeout=0.2)}
+        news = [key for key, _ in self.doors.select(timeout=0.2)]
+        heard = {id(key.data) for key in news if key.fileobj is key.data.pipe}
+        ready = {id(key.data): key.data for key in news}
         # without news look at everybody: a process that an environment has started may keep a
         # dead worker's pipe and sentinel open
         for worker in list(ready.values()) or list(self.workers):
             dead = not worker.process.is_alive()  # asked before its last words are read
             try:
-                while worker.pipe.poll():
+                # to ask a pipe costs more than to read it; the dead may have more to say
+                while id(worker) in heard or ((dead or not ready) and worker.pipe.poll()):
+                    heard.discard(id(worker))
                     index, result = worker.pipe.recv()
                     worker.jobs.popleft()
                     worker.since = time.monotonic()
