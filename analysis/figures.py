@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import condition_figures, lifetime_figures, results
+from analysis import condition_figures, lifetime_figures, results, switch_figure
 from analysis.films import check_file, library
 from analysis.lifetime_figures import COLOURS, agent_of, layer_names, lines
 from commands.agents import first_theta
@@ -86,7 +86,7 @@ def add_legend(figure, axes) -> None:
 
 def settings(runs: list[RunFolder]) -> dict[str, list[RunFolder]]:
     """The runs by setting, labelled by the arguments in which the settings differ, or by the
-    folders of their first runs where that is too long to read."""
+    folders of their first runs (unless they are run ids) where that is too long to read."""
     found = [setting(run) for run in runs]
     names = [name for name in found[0] if any(one[name] != found[0][name] for one in found)]
     groups: dict[str, list[RunFolder]] = {}
@@ -96,7 +96,8 @@ def settings(runs: list[RunFolder]) -> dict[str, list[RunFolder]]:
         label = label or f"{in_words(one['environment'])}, {one['hebb_rule']}"
         groups.setdefault(label, []).append(run)
     folders = [group[0].path.resolve().name for group in groups.values()]
-    if max(map(len, groups)) > MAX_LABEL and len(set(folders)) == len(folders):
+    told = len(set(folders)) == len(folders) and not any(name.isdecimal() for name in folders)
+    if max(map(len, groups)) > MAX_LABEL and told:
         return dict(zip(folders, groups.values(), strict=True))
     return groups
 
@@ -251,5 +252,6 @@ DRAWN = {
     "recovery": lifetime_figures.recovery,
     "coefficients": coefficients,
     "scores": scores,
+    "switch": switch_figure.switch,
     **condition_figures.DRAWN,
 }

@@ -143,7 +143,13 @@ class EpisodesFigure(Lesions, _Episodes):
     pass
 
 
-OF_SEVERAL_RUNS = ("fitness", "scores", "conditions")  # figures; the others show one
+@dataclass(frozen=True)
+class SwitchFigure(AgentFigure):
+    seed: int = option(0, "of the first lifetime; the next ones count on", NOT_NEGATIVE)
+    episodes: int = option(5, "lifetimes to show", AT_LEAST_1)
+
+
+OF_SEVERAL_RUNS = ("fitness", "scores", "conditions", "switch")  # figures; the others show one
 FIGURES = {  # of plot_hebb.py -> what it shows, and its options
     "fitness": ("fitness over generations, settings side by side", Figure),
     "lifetime": ("reward, activations, weights and their changes", LifetimeFigure),
@@ -151,6 +157,7 @@ FIGURES = {  # of plot_hebb.py -> what it shows, and its options
     "recovery": ("rewards of the same lifetimes intact, lesioned, frozen and both", EpisodesFigure),
     "coefficients": ("coefficients before and after evolution", AgentFigure),
     "scores": ("each run's results.json, by environment, side by side", Figure),
+    "switch": ("right choices around the switch of TMaze-v0 or Reversal-v0", SwitchFigure),
     "conditions": ("each run's conditions.json: what is left of the score", Figure),
     "adaptation": ("the run's conditions.json: rewards around the change", Figure),
     "knockouts": ("the run's knockouts.json: what is left without a column", Figure),
