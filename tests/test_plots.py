@@ -13,6 +13,7 @@ from test_optional_packages import without  # noqa: F401 (a fixture)
 
 from analysis import figures, lifetime_figures
 from analysis.lifetime_figures import components
+from analysis.settings import settings
 from analysis.trials import CONDITIONS, plan, rollouts
 from commands.replay_options import FIGURES, OF_SEVERAL_RUNS, EpisodesFigure, Figure
 from run_folder.checkpoints import RunFolder
@@ -113,11 +114,11 @@ def test_runs_of_one_setting_are_one_curve_and_settings_are_labelled(
     short_run, another_run, tmp_path
 ):
     same = [RunFolder.open(path) for path in (short_run, another_run)]
-    assert list(map(len, figures.settings(same).values())) == [2]
-    assert list(figures.settings(same)) == ["CartPole-v1, ABCD_lr"]
+    assert list(map(len, settings(same).values())) == [2]
+    assert list(settings(same)) == ["CartPole-v1, ABCD_lr"]
     other = RunFolder.open(another_run)
     other.config["arguments"] |= {"hebb_rule": "AD", "sigma": 0.2}
-    assert {label: len(runs) for label, runs in figures.settings([*same, other]).items()} == {
+    assert {label: len(runs) for label, runs in settings([*same, other]).items()} == {
         "hebb_rule ABCD_lr, sigma 0.1": 2,
         "hebb_rule AD, sigma 0.2": 1,
     }
