@@ -124,6 +124,12 @@ class _Policy:
             pixels.squash(self.modulator)
         return good
 
+    def as_torch(self):
+        """A torch.nn.Module with a copy of the weights, see `networks.torch_modules`."""
+        from networks.torch_modules import module_of  # here: torch takes a second to import
+
+        return module_of(self)
+
     def draw(self, rng):
         """All weights by `default`, as `start` takes them for `coevolve`: float32, flat."""
         shapes = [view.shape for view in self._kernels_as_in_files() + self.layers()]
