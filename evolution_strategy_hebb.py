@@ -19,14 +19,14 @@ LR_FLOOR, SIGMA_FLOOR, SIGMA_DECAY = 0.001, 0.01, 0.999  # the reference's
 
 
 class Individual(NamedTuple):
-    """Whom a worker lets live; everything about it follows from these and θ."""
+    """What a worker evaluates; everything about it follows from these and θ."""
 
     seed: int
     generation: int
     pair: int
     member: int  # 0: θ + σε, 1: θ − σε
     sigma: float
-    common: bool = False  # both members of a pair live the same episodes
+    common: bool = False  # both members of a pair have the same episodes
 
     @property
     def name(self) -> str:
@@ -46,7 +46,7 @@ class Individual(NamedTuple):
 
 
 class Centre(NamedTuple):
-    """θ itself, which lives on held-out seeds that are the same whenever it is looked at."""
+    """θ itself, which is evaluated on held-out seeds that are the same whenever it is looked at."""
 
     seed: int
     generation: int  # whose step led to it
@@ -219,8 +219,8 @@ def run(
 ) -> None:
     """Evolve until `generations` are complete, or until the mean fitness reaches `stop_at`.
 
-    Every eval_every generations (0: never) θ itself lives eval_episodes times, and that score
-    counts instead. observer.broadcast(θ) is what the workers get to see;
+    Every eval_every generations (0: never) θ itself is evaluated eval_episodes times, and that
+    score counts instead. observer.broadcast(θ) is what the workers get;
     observer.result(individual, result) sees every individual's end, and (None, None) a few times
     a second; observer.generation(row, results) sees every generation's. What they raise ends the
     run.

@@ -5,6 +5,7 @@ import numpy as np
 
 import environments
 from analysis.lifetime_figures import agent_of, lines
+from analysis.settings import settings
 from commands.replay_options import SwitchFigure
 from fitness_functions import Agent
 from run_folder.checkpoints import RunFolder
@@ -16,15 +17,15 @@ BEFORE, FIRST, LAST = slice(AROUND - 4, AROUND), slice(AROUND, AROUND + 2), slic
 def choices(agent: Agent, theta: np.ndarray, seeds: range) -> tuple[np.ndarray, float]:
     """The share of right choices in each of the 2·AROUND trials around the switch, over lifetimes
     of these seeds, and their mean fitness; ValueError for a task without a switch."""
-    name, right, fitness = agent.body.environment, [], []
-    env = environments.make(name, **dict(agent.body.wrappers))
+    name, right, fitness = agent.interface.environment, [], []
+    env = environments.make(name, **dict(agent.interface.wrappers))
     try:
         if not hasattr(env.unwrapped, "n_places"):
             raise ValueError(f"{name} does not change within a lifetime; TMaze-v0 does, for one")
-        living = agent.inside(env)
+        inside = agent.inside(env)
         for seed in seeds:
             rewards: list[float] = []
-            outcome = living.live(theta, seed, lambda *step, to=rewards: to.append(step[-1]))
+            outcome = inside.rollout(theta, seed, lambda *step, to=rewards: to.append(step[-1]))
             paid = [reward > 0 for reward in rewards if reward]  # one reward for each trial
             switch = env.unwrapped.switch
             if outcome.failure or len(paid) < switch + AROUND:
@@ -39,8 +40,6 @@ def choices(agent: Agent, theta: np.ndarray, seeds: range) -> tuple[np.ndarray, 
 def switch(plt, paths: list[str], config: SwitchFigure):
     """The share of right choices, trial by trial around the switch, a panel for each task: median
     and quartiles over the runs of a setting; and as a table, to print."""
-    from analysis.figures import settings  # it knows this figure
-
     runs = [RunFolder.open(path) for path in paths]
     tasks = list(dict.fromkeys(run.arguments["environment"][0] for run in runs))
     figure, panels = plt.subplots(

@@ -214,7 +214,7 @@ WRAPPERS = {  # what makes one of ours of another space, inside a module of the 
 }
 
 
-def interface(
+def interface_of(
     env, environment: str, wrappers: tuple = (), inputs: tuple = (), **options
 ) -> Interface:
     """How an environment's spaces meet a network; ValueError for spaces that cannot.

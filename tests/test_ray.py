@@ -194,7 +194,7 @@ def test_an_actor_a_worker_and_a_node_killed_in_mid_generation_change_no_bit(nod
     completed(process)
     assert outcome(run) == outcome(calm)
     log = (run / "log.txt").read_text()
-    assert "strike 1" in log and log.count("lost the workers of node") == 2, log
+    assert "attempt 1" in log and log.count("lost the workers of node") == 2, log
 
 
 @needs_ray
@@ -246,7 +246,7 @@ def test_lifetimes_that_go_wrong_follow_the_rules_of_local_workers(nodes, kind, 
     assert outcome(run) == outcome(local(tmp_path / "local", *line))
     log = (run / "log.txt").read_text()
     assert reason in log and " failed: " in log
-    assert kind == "Raises" or log.count("strike 3") == log.count(" failed: ")
+    assert kind == "Raises" or log.count("attempt 3") == log.count(" failed: ")
 
 
 @needs_ray
