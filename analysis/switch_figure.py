@@ -64,7 +64,7 @@ def switch(plt, paths: list[str], config: SwitchFigure):
         axes.axhline(50, color="grey", linewidth=0.6)
         axes.set(xlabel="trial after the switch", ylim=(0, 100))
         axes.set_title(task, loc="left")
-    panels[0, 0].set_ylabel("% of right choices (median and quartiles of runs)")
+    panels[0, 0].set_ylabel("% right (median and quartiles of runs)")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=6, handlelength=3)
     return figure

@@ -1,6 +1,5 @@
-"""Two small tasks that no fixed network without memory can solve: what is right is drawn anew for
-each lifetime, and changes within it. Only the rewards tell, and they come long before the next
-choice.
+"""Two small tasks that nobody solves without memory: what is right is drawn anew for each
+lifetime, and changes within it. Only the rewards tell, and they are gone at the next choice.
 
     TMaze-v0      home, corridor, junction, maze end, and home again: the reward is in one arm
                   (after Soltoggio et al. 2008)

@@ -49,8 +49,7 @@ def test_a_fixed_answer_to_each_observation_earns_nothing_on_average(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_neither_the_last_reward_nor_the_last_action_tells_what_is_right(name):
-    """At a choice the step before has paid nothing, so that `--inputs` alone cannot help."""
+def test_the_last_reward_is_gone_at_the_next_choice(name):
     env, _, _, rewards = lived(name, 3, knowing)
     choices = np.arange(env.choice, len(rewards), env.n_places)
     assert not np.array(rewards)[choices[choices > 0] - 1].any()
