@@ -77,9 +77,9 @@ class Car(car_dynamics.Car):
 def roll(dt, power, control, moving, omega, phase, orders):
     """gymnasium's `Car.step` for the four wheels, in its order of rounding, without skid marks.
 
-    power: of the engine; control (4, 3): steering, gas and brake of each; moving (4, 6): joint's angle, axis x and y,
-    velocity x and y, limit of friction; omega, phase (4,): rewritten; orders (4, 3), the result:
-    speed of the joint's motor, force x and y.
+    power: of the engine; control (4, 3): steering, gas and brake of each; moving (4, 6): joint's
+    angle, axis x and y, velocity x and y, limit of friction; omega, phase (4,): rewritten; orders
+    (4, 3), the result: speed of the joint's motor, force x and y.
     """
     for w in range(4):
         steer, gas, brake = control[w]
