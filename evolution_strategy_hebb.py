@@ -45,8 +45,13 @@ class Centre(NamedTuple):
     """θ itself, which lives on held-out seeds that are the same whenever it is looked at."""
 
     seed: int
+    generation: int  # whose step led to it
     number: int
-    name = "centre"
+
+    @property
+    def name(self) -> str:
+        """For logs and file names, counted from 1."""
+        return f"generation_{self.generation + 1}_centre_{self.number + 1}"
 
     def parameters(self, theta: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
         return theta.copy()
@@ -307,7 +312,8 @@ def run(
         if eval_every:
             row["centre"] = float("nan")
         if eval_every and strategy.generation % eval_every == 0:
-            episodes = [Centre(strategy.seed, number) for number in range(eval_episodes)]
+            generation = strategy.generation - 1
+            episodes = [Centre(strategy.seed, generation, n) for n in range(eval_episodes)]
             vector = np.concatenate([strategy.theta, vector[strategy.theta.size :]])
             scores = workers.map(vector, episodes, observer.result)
             row["centre"] = float(np.mean([score.fitness for score in scores]))

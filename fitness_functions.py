@@ -1,10 +1,9 @@
 """What a set of coefficients is worth: `lifetime` is the only episode loop there is."""
 
 import copy
-import functools
 import math
-import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -81,9 +80,38 @@ def describe(environment: str, wrappers: tuple = (), **options) -> Interface:
     """
     env = environments.make(environment, **dict(wrappers))
     try:
-        return interface(env, environment, wrappers, **options)
+        body = interface(env, environment, wrappers, **options)
     finally:
         env.close()
+    return replace(body, time_limit=environments.has_time_limit(environment))
+
+
+def examine(environment: str, wrappers: tuple = (), **options) -> Interface:
+    """`describe`, and whether the environment follows its seed."""
+    body = describe(environment, wrappers, **options)
+    return replace(body, follows_seed=follows_its_seed(body))
+
+
+def follows_its_seed(body: Interface, steps: int = 5) -> bool:
+    """Whether an environment that is made and reset twice with one seed gives the same twice, in
+    its first steps; one that raises is given the benefit of the doubt."""
+    found = []
+    for _ in range(2):
+        env, actions = environments.make(body.environment, **dict(body.wrappers)), seeds.stream(0)
+        try:
+            with seeds.global_generators(1):
+                found.append([np.asarray(env.reset(seed=1)[0])])
+                for _ in range(steps):
+                    output = actions.standard_normal(body.n_outputs, np.float32)
+                    observation, reward, terminated, truncated, _ = env.step(body.act(output))
+                    found[-1] += [np.asarray(observation), np.asarray(reward)]
+                    if terminated or truncated:
+                        break
+        except Exception:  # lifetimes will tell what it is
+            return True
+        finally:
+            env.close()
+    return all(map(np.array_equal, *found))
 
 
 class Agent(Genome):
@@ -170,18 +198,17 @@ class Agent(Genome):
         encode = Normaliser(self.body.encode, observed) if self.n_observed else None
         self.be_born(vector, seed)
         world = seeds.integer(seed, seeds.WORLD)
-        random.seed(world)  # for environments that draw from the global generators
-        np.random.seed(world)
-        env, outcome = self._enter(), None
-        try:
-            outcome = lifetime(
-                self.around(env), self.body, self.policy, self.synapses, world, self.max_steps,
-                on_step, encode,
-            )  # fmt: skip
-            return outcome
-        finally:
-            self.seen = encode.seen if encode else None
-            self._leave(env, whole=outcome is not None)
+        with seeds.global_generators(world):
+            env, outcome = self._enter(), None
+            try:
+                outcome = lifetime(
+                    self.around(env), self.body, self.policy, self.synapses, world,
+                    self.max_steps, on_step, encode,
+                )  # fmt: skip
+                return outcome
+            finally:
+                self.seen = encode.seen if encode else None
+                self._leave(env, whole=outcome is not None)
 
     def _enter(self):
         if self._given is not None:
@@ -202,9 +229,17 @@ class Agent(Genome):
             env.close()
 
 
-@functools.lru_cache(maxsize=8)
+_agents: dict[tuple, tuple] = {}  # the arguments of agent_for -> the environment's spec, the agent
+
+
 def agent_for(hebb_rule: str, environment: str, init_weights: str) -> Agent:
-    return Agent(hebb_rule, describe(environment), init_weights)
+    """The agent of these arguments, made once for as long as the id means the same environment."""
+    key, spec = (hebb_rule, environment, init_weights), environments.find(environment)
+    if key not in _agents or _agents[key][0] is not spec:
+        if len(_agents) >= 8:
+            _agents.clear()
+        _agents[key] = spec, Agent(hebb_rule, describe(environment), init_weights)
+    return _agents[key][1]
 
 
 def fitness_hebb(

@@ -144,6 +144,8 @@ class MLP_heb(_Policy):
 
     def forward(self, observation):
         """Fill the activations from an (n_inputs,) observation; False if anything is not finite."""
+        if observation.size != self._features.size:  # numpy would repeat a single number
+            raise ValueError(f"{observation.size} inputs given, {self._features.size} expected")
         self._features[:] = observation
         return self._think()
 

@@ -1,8 +1,11 @@
 """Every random number of a run is a function of (seed, generation, pair, member, purpose).
 
-Nothing is drawn from a global generator, so a run does not depend on how many workers live its
-lifetimes, in which order they end, or how often it was stopped and resumed.
+Nothing of ours is drawn from a global generator, so a run does not depend on how many workers live
+its lifetimes, in which order they end, or how often it was stopped and resumed.
 """
+
+import contextlib
+import random
 
 import numpy as np
 
@@ -48,3 +51,17 @@ def candidate(
 def lifetime_seed(seed: int, generation: int, pair: int, member: int, episode: int = 0) -> int:
     """What one lifetime of an individual is a function of, beside its parameters."""
     return integer(seed, LIFETIME, generation, pair, member, episode)
+
+
+@contextlib.contextmanager
+def global_generators(seed: int):
+    """Seed Python's and numpy's, for environments that draw from them; the caller's draws go on
+    afterwards as if nothing had been."""
+    before = random.getstate(), np.random.get_state(legacy=False)
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])

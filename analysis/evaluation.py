@@ -84,7 +84,7 @@ def try_episode(planned: Plan, agents: list[Agent], theta: np.ndarray, episode: 
 
 
 def evaluate(config: dict) -> int:
-    """Live and report; the exit status."""
+    """Live and report; the exit status, 1 when every episode failed."""
     config = config | {"episodes": config["episodes"] or EPISODES}
     agents, theta, seen = read_agent(config)
     planned = plan(config, agents[0])
@@ -109,7 +109,7 @@ def evaluate(config: dict) -> int:
     tell(config, agents, episodes, lived, seen, time.perf_counter() - began)
     if config["video"]:
         print(film(config, agents[0], theta, planned))
-    return 0
+    return int(all(result.failure for result in lived))
 
 
 def check_options(config: dict, agents: list[Agent]) -> None:

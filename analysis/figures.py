@@ -21,6 +21,7 @@ from run_folder.checkpoints import RunFolder
 from run_folder.safe_files import write_file
 
 SUFFIXES = (".png", ".svg", ".pdf")
+MAX_LABEL = 40  # characters of a label that stands among the curves
 NOT_A_SETTING = {"seed", "folder", "print_every", "generations", "eval_every", "eval_episodes"}
 NOT_A_SETTING |= {option.name for option in TRAINING if option.resumable}
 LOOK = {
@@ -71,7 +72,7 @@ def in_words(value) -> str:
 def add_legend(figure, axes) -> None:
     """Among the curves where the labels are short, else in lines below them."""
     handles, labels = axes.get_legend_handles_labels()
-    if max(map(len, labels)) <= 40:
+    if max(map(len, labels)) <= MAX_LABEL:
         axes.legend(loc="best")
         return
     wrapped = [textwrap.fill(label, 90) for label in labels]
@@ -81,7 +82,8 @@ def add_legend(figure, axes) -> None:
 
 
 def settings(runs: list[RunFolder]) -> dict[str, list[RunFolder]]:
-    """The runs by setting, labelled by the arguments in which the settings differ."""
+    """The runs by setting, labelled by the arguments in which the settings differ, or by the
+    folders of their first runs where that is too long to read."""
     found = [setting(run) for run in runs]
     names = [name for name in found[0] if any(one[name] != found[0][name] for one in found)]
     groups: dict[str, list[RunFolder]] = {}
@@ -90,6 +92,9 @@ def settings(runs: list[RunFolder]) -> dict[str, list[RunFolder]]:
         label = ", ".join(f"{name} {words}" for name, words in shown.items())
         label = label or f"{in_words(one['environment'])}, {one['hebb_rule']}"
         groups.setdefault(label, []).append(run)
+    folders = [group[0].path.resolve().name for group in groups.values()]
+    if max(map(len, groups)) > MAX_LABEL and len(set(folders)) == len(folders):
+        return dict(zip(folders, groups.values(), strict=True))
     return groups
 
 
@@ -210,6 +215,7 @@ def scores(plt, config: dict):
     seen = {name for run in runs for name in run.arguments["environment"]}
     ticks = [name if name in seen else f"{name}\n(unseen)" for name in names]
     axes.set_xticks(np.arange(len(names)), ticks)
+    axes.set_xlim(-0.7, len(names) - 0.3)  # else the dots of one name spread over the figure
     axes.set_ylabel("fitness (mean, its 95 % interval, episodes)")
     add_legend(figure, axes)
     return figure

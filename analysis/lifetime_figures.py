@@ -63,9 +63,9 @@ def mark(axes, notes: dict[int, str], say: bool = False) -> None:
         axes.set_title(f"{', '.join(said)} steps", loc="right")
 
 
-def running_mean(rewards) -> np.ndarray:
-    """Over the last WINDOW steps (or all, if there are fewer), from the first full mean on."""
-    window = min(WINDOW, len(rewards))
+def running_mean(rewards, window: int = WINDOW) -> np.ndarray:
+    """Over the last `window` steps (or all, if there are fewer), from the first full mean on."""
+    window = min(window, len(rewards))
     return np.convolve(rewards, np.full(window, 1 / window), "valid")
 
 
@@ -180,7 +180,8 @@ def weights(plt, config: dict):
 
 def recovery(plt, config: dict):
     """Reward per step of the same lifetimes under every condition: mean and quartiles over the
-    episodes, each smoothed; a lifetime that is over earns nothing while the intact one goes on."""
+    episodes, each smoothed; a lifetime that is over earns nothing while the intact one goes on.
+    Shown while at least half of the intact lifetimes go on, of which the title says how many."""
     agent, theta = agent_of(config)
     planned = plan(config, agent)
     if not planned.after:
@@ -195,19 +196,24 @@ def recovery(plt, config: dict):
     if longest <= planned.after:
         raise ValueError(f"the longest intact lifetime has {longest} steps, not {planned.after}")
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
+    sizes = sorted(rewards.size for rewards in kept["intact"])
+    shown = max(sizes[len(sizes) // 2], planned.after + 1)  # steps that half of them live
+    lasting = sum(size >= shown for size in sizes)
+    window = min(WINDOW, planned.after)  # the lesion lies behind the first full mean
     for (condition, each), line in zip(kept.items(), lines(), strict=False):
         earned = np.full((len(each), longest), np.nan)
         for row, rewards, intact in zip(earned, each, kept["intact"], strict=True):
             row[: intact.size] = 0
             n = min(rewards.size, intact.size)
             row[:n] = rewards[:n]
-        means = np.array([running_mean(row) for row in earned])
-        steps = np.arange(longest - means.shape[1], longest) + 1  # the last of each mean
+        means = np.array([running_mean(row[:shown], window) for row in earned])
+        steps = np.arange(shown - means.shape[1], shown) + 1  # the last of each mean
         low, high = np.nanpercentile(means, [25, 75], axis=0)
         axes.fill_between(steps, low, high, color=line["color"], alpha=0.15, linewidth=0)
         axes.plot(steps, np.nanmean(means, axis=0), label=condition, linewidth=1.4, **line)
     axes.axvline(planned.after, color="black", linewidth=0.8, linestyle="--")
-    of = f"mean and quartiles of {config['episodes']} lifetimes, over the last {WINDOW} steps"
+    of = f"mean and quartiles of {config['episodes']} lifetimes ({lasting} at the right end)"
+    of += f", over the last {window} steps"
     axes.set(xlabel="step", ylabel="reward per step")
     axes.set_title(f"{agent.body.environment}: {planned}\n{of}", loc="left")
     axes.legend(loc="best")

@@ -14,7 +14,7 @@ import numpy as np
 from commands.options import TRAINING
 from commands.parsing import complete, resumed
 from commands.screen import Board, Screen
-from environments import MAX_STEPS, has_time_limit
+from environments import MAX_STEPS
 from environments.observations import Statistics
 from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, run
 from fitness_functions import Agent
@@ -124,12 +124,26 @@ def shell_line(script: str, *words) -> str:
     return shlex.join(map(str, (python, Path(sys.argv[0]).with_name(script), *words)))
 
 
+def warn_of(config: dict, agents: list) -> None:
+    """Say what a person would want to know before hours of evolution; log.txt keeps it."""
+    for agent in agents:
+        body, words = agent.body, []
+        if not (config["max_steps"] or body.time_limit):
+            words.append(f"has no time limit; lifetimes end after {MAX_STEPS} steps")
+        if not body.follows_seed:
+            words.append(
+                "does not follow its seed: two resets with one seed differ, and a run cannot be"
+                " repeated"
+            )
+        for word in words:
+            log.warning("%s %s", body.environment, word)
+            Screen().warn(f"{body.environment} {word}")
+
+
 def go_on(config: dict, folder: RunFolder, agents: list, theta: np.ndarray | None, stop) -> int:
     """Evolve from the state of the folder, or from θ, to the last generation."""
     keep_log(folder.path / "log.txt")
-    for name in config["environment"]:
-        if not (config["max_steps"] or has_time_limit(name)):
-            log.warning("%s has no time limit; lifetimes end after %d steps", name, MAX_STEPS)
+    warn_of(config, agents)
     n_workers = worker_count(config["threads"])
     agent, pairs = agents[0], config["popsize"] // 2
     shared = 4 * pairs * agent.n <= MAX_DRAWN
@@ -197,7 +211,7 @@ class Observer:
         """Keep what repeats a failed lifetime, and say how."""
         parameters = individual.parameters(self.strategy.theta)
         blocks = self.agent.blocks(self.broadcast(parameters))
-        path = self.folder.save_failure(individual.name, self.strategy.generation + 1, blocks)
+        path = self.folder.save_failure(individual.name, individual.generation + 1, blocks)
         log.warning("%s failed: %s; to repeat it:", individual.name, failure)
         for episode in range(self.config["episodes"]):
             words = ("--run", path, "--episodes", 1, "--seed", individual.lifetime_seed(episode))

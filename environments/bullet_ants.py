@@ -1,17 +1,18 @@
-"""The quadruped, its damaged bodies and yours: Bullet's walkers in gymnasium's registry.
+"""The quadruped, its damaged bodies and yours, and Bullet's other walkers: a table of ids.
 
-Importing this module and registering needs no physics engine: that starts with the first `reset`.
+Importing this module and adding a body needs no physics engine: that starts with the first `reset`.
 """
 
-import importlib.util
 import os
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-import gymnasium
+from gymnasium.envs.registration import EnvSpec
 
-WALKERS = ("Ant", "HalfCheetah", "Hopper", "Walker2D", "Humanoid")
+# walker -> the reward at which pybullet_envs calls it solved; a lifetime has 1000 steps there too
+WALKERS = {"Ant": 2500.0, "HalfCheetah": 3000.0, "Hopper": 2500.0, "Walker2D": 2500.0,
+           "Humanoid": None}  # fmt: skip
 DAMAGED = Path(__file__).resolve().parents[1] / "damaged_bullet_morphologies"
 BODIES = {
     "AntDamagedLeftBulletEnv-v0": DAMAGED / "ant_asym_left.xml",
@@ -21,22 +22,13 @@ FEET = {"front_left_foot", "front_right_foot", "left_back_foot", "right_back_foo
 N_JOINTS = 8
 
 
-def register() -> None:
-    """Bullet's ids in gymnasium's registry, the walkers among them from `bullet_walkers`.
+def _spec(environment: str, walker: str, **kwargs) -> EnvSpec:
+    entry_point = f"environments.bullet_walkers:{walker}BulletEnv"
+    return EnvSpec(environment, entry_point, WALKERS[walker], max_episode_steps=1000, kwargs=kwargs)
 
-    The limits of 1000 steps and the reward thresholds are those of pybullet_envs.
-    ImportError without pybullet or pybullet_envs_gymnasium.
-    """
-    for package in ("pybullet", "pybullet_envs_gymnasium"):
-        if not importlib.util.find_spec(package):
-            raise ImportError(f"Bullet's environments need {package}: pip install {package}")
-    import pybullet_envs_gymnasium  # noqa: F401 (fills the registry, leaves the engine alone)
 
-    for walker in WALKERS:
-        entry_point = f"environments.bullet_walkers:{walker}BulletEnv"
-        gymnasium.registry[f"{walker}BulletEnv-v0"].entry_point = entry_point
-    for environment, body in BODIES.items():
-        register_body(environment, body)
+# id -> what makes it; the port's own environments of these names stay what they are
+SPECS = {f"{walker}BulletEnv-v0": _spec(f"{walker}BulletEnv-v0", walker) for walker in WALKERS}
 
 
 def register_body(environment: str, body: str | os.PathLike) -> None:
@@ -49,14 +41,7 @@ def register_body(environment: str, body: str | os.PathLike) -> None:
         raise ValueError(f"{environment!r}: the id of a quadruped is like MyAntBulletEnv-v0")
     body = Path(body).resolve()
     _check_body(body)
-    gymnasium.registry.pop(environment, None)
-    gymnasium.register(
-        environment,
-        "environments.bullet_walkers:AntBulletEnv",
-        max_episode_steps=1000,
-        reward_threshold=2500.0,
-        kwargs={"body": str(body)},
-    )
+    SPECS[environment] = _spec(environment, "Ant", body=str(body))
 
 
 def _check_body(body: Path) -> None:
@@ -71,3 +56,7 @@ def _check_body(body: Path) -> None:
     joints = [joint.get("name") for joint in world.iter("joint")]
     if len(joints) != N_JOINTS:
         raise ValueError(f"{body} has {len(joints)} joints; a quadruped has {N_JOINTS}")
+
+
+for _environment, _body in BODIES.items():
+    register_body(_environment, _body)

@@ -5,11 +5,10 @@ of a matrix and a vector are not here: they are those of numpy's own libraries.
 """
 
 import numpy as np
-from numba import njit
+
+from machine.compiled import compiled
 
 AT_LIMIT = np.float32(0.99)  # of a joint's range
-
-compiled = njit(cache=True, error_model="numpy")
 
 
 @compiled

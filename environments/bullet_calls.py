@@ -13,8 +13,9 @@ import mmap
 
 import numpy as np
 from llvmlite import binding
-from numba import njit, types
+from numba import types
 
+from machine.compiled import compiled
 from machine.quiet import quiet
 
 with quiet():
@@ -22,7 +23,7 @@ with quiet():
 
 ADDRESS, INT, DOUBLE = types.intp, types.int32, types.float64
 CONTACT_SIZE, LINK_A = 176, 12  # bytes of a b3ContactPointData, and where its m_linkIndexA stands
-compiled = njit(cache=True, error_model="numpy")
+calling = compiled(nogil=False)  # the engine is one, and so is its lock
 
 
 def _c(name, result, *arguments):
@@ -71,7 +72,7 @@ def connections() -> int | None:
     return ctypes.cast(known, ctypes.c_void_p).value + table - function
 
 
-@compiled
+@calling
 def _push(slot, body, indices, torques):
     """Set the joints' torques; False without a connection."""
     handle = slot[0]
@@ -84,7 +85,7 @@ def _push(slot, body, indices, torques):
     return True
 
 
-@compiled
+@calling
 def _look(slot, body, parts, torso, indices, places, pose, joints):
     """The arrays of `PythonCalls.look`; False if the engine does not answer."""
     handle = slot[0]
@@ -110,7 +111,7 @@ def _look(slot, body, parts, torso, indices, places, pose, joints):
     return True
 
 
-@compiled
+@calling
 def _touch(slot, body, floor, feet, contacts):
     handle = slot[0]
     if handle == 0:

@@ -18,9 +18,8 @@ from gymnasium.envs.box2d.car_racing import (
     WINDOW_H,
     WINDOW_W,
 )
-from numba import njit
 
-compiled = njit(cache=True, error_model="numpy")
+from machine.compiled import compiled
 
 X_SCALE, Y_SCALE = STATE_W / WINDOW_W, STATE_H / WINDOW_H  # state pixels per window pixel
 CELL_W, CELL_H = STATE_W / 40, STATE_H / 40  # the dashboard counts in fortieths

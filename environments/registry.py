@@ -12,7 +12,9 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 import gymnasium
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
+from environments import bullet_ants
 from machine.quiet import quiet
 
 gymnasium.logger.min_level = gymnasium.logger.ERROR  # "a newer version exists", at every make
@@ -25,18 +27,16 @@ INSTALL = {  # what an id needs -> the packages that bring it
 }
 
 
-def _cars() -> None:
-    entry_point = "environments.car_racing:CarRacingV0"
-    gymnasium.register("CarRacing-v0", entry_point, max_episode_steps=1000)
+CARS = {
+    "CarRacing-v0": EnvSpec(
+        "CarRacing-v0", "environments.car_racing:CarRacingV0", max_episode_steps=1000
+    )
+}
 
 
 def _bullets() -> None:
     if importlib.util.find_spec("pybullet_envs_gymnasium") and importlib.util.find_spec("pybullet"):
         import pybullet_envs_gymnasium  # noqa: F401
-
-        from environments import bullet_ants
-
-        bullet_ants.register()  # after theirs, so that ours stay
 
 
 def _ataris() -> None:
@@ -46,8 +46,8 @@ def _ataris() -> None:
         gymnasium.register_envs(ale_py)
 
 
-# in the order in which an id is looked for, so that only what it needs is imported
-SOURCES = tuple(functools.cache(source) for source in (_cars, _bullets, _ataris))
+# in the order in which an id that is not ours is looked for, so that only what it needs is imported
+SOURCES = tuple(functools.cache(source) for source in (lambda: None, _bullets, _ataris))
 
 
 @functools.cache
@@ -71,42 +71,85 @@ def gym_registry() -> dict:
     return registration.registry
 
 
+def ours() -> dict[str, EnvSpec]:
+    """The ids that are made here, whatever other packages have registered under these names."""
+    return CARS | bullet_ants.SPECS
+
+
 def find(environment: str):
-    """The gymnasium or gym spec of an id; ValueError with the nearest names."""
+    """The gymnasium or gym spec of an id; ValueError with the nearest names.
+
+    `module:Id-v0` imports the module, which registers the id. What comes from the module goes
+    first, then ours, then gymnasium's registry, then gym's.
+    """
+    module, _, name = environment.rpartition(":")
+    if module:
+        _import_users(module, environment)
+        if _comes_from(gymnasium.registry.get(name), module):
+            return gymnasium.registry[name]
+    _need_packages(name)
+    if name in ours():
+        return ours()[name]
     for source in SOURCES:
         source()
-        if environment in gymnasium.registry:
-            return gymnasium.registry[environment]
-    if environment in gym_registry():
-        return gym_registry()[environment]
-    for part, (module, packages) in INSTALL.items():
-        if part in environment and not importlib.util.find_spec(module):
-            raise ValueError(f"{environment} needs {module}: pip install {packages}")
-    near = difflib.get_close_matches(environment, known(), 3)
+        if name in gymnasium.registry:
+            return gymnasium.registry[name]
+    if name in gym_registry():
+        return gym_registry()[name]
+    near = difflib.get_close_matches(name, known(), 3)
     raise ValueError(
         f"unknown environment {environment!r}"
         + (f"; the nearest names are {', '.join(near)}" if near else "")
     )
 
 
+def _need_packages(name: str) -> None:
+    """ValueError where a package is missing that ids of this kind need."""
+    for part, (module, packages) in INSTALL.items():
+        known_already = name in gymnasium.registry
+        if part in name and not known_already and not importlib.util.find_spec(module):
+            raise ValueError(f"{name} needs {module}: pip install {packages}")
+
+
 def known() -> list[str]:
-    """Every id of both registries."""
+    """Every id of ours and of both registries."""
     for source in SOURCES:
         source()
-    return list({**gymnasium.registry, **gym_registry()})
+    return list({**ours(), **gymnasium.registry, **gym_registry()})
 
 
-def _import_users(environment: str) -> str:
-    """module:Id-v0 imports the module, which registers the id."""
-    module, _, name = environment.rpartition(":")
-    if module:
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())
+def _import_users(module: str, environment: str) -> None:
+    """Import a module of the user's; ValueError, one line, for whatever goes wrong in it."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
         try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise ValueError(f"cannot import {module!r} of {environment!r}: {error}") from error
-    return name
+            imported = importlib.import_module(module)
+        except AttributeError as error:
+            if "env_specs" not in str(error):
+                raise
+            gym_registry()  # pybullet_envs, which the module imports, needs this registry
+            imported = importlib.import_module(module)
+    except Exception as error:  # a module may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"cannot import {module!r} of {environment!r}: {reason}") from error
+    theirs = os.path.join(os.getcwd(), *module.split(".")) + ".py"
+    file = getattr(imported, "__file__", None)
+    if os.path.exists(theirs) and not (file and os.path.samefile(file, theirs)):
+        raise ValueError(
+            f"{environment!r}: there is another module {module!r}, which hides yours;"
+            " give yours another name"
+        )
+
+
+def _comes_from(spec, module: str) -> bool:
+    """Whether what makes an environment stands in a module, or in one below it."""
+    entry_point = getattr(spec, "entry_point", None)
+    if isinstance(entry_point, str):
+        where = entry_point.partition(":")[0]
+    else:
+        where = getattr(entry_point, "__module__", "")
+    return where == module or where.startswith(module + ".")
 
 
 def make(
@@ -120,7 +163,7 @@ def make(
     grayscale, frame_stack: gymnasium's wrappers, for colour images and for any Box.
     ValueError for an unknown id (with the nearest names) and for a package that is missing.
     """
-    spec = find(_import_users(environment))
+    spec, name = find(environment), environment.rpartition(":")[2]
     try:
         with quiet():
             if isinstance(spec, gymnasium.envs.registration.EnvSpec):
@@ -134,7 +177,7 @@ def make(
     limit = spec.max_episode_steps
     if not isinstance(env, gymnasium.wrappers.TimeLimit) and limit is not None:
         env = gymnasium.wrappers.TimeLimit(env, limit)
-    if "Bullet" in environment and not getattr(env.unwrapped, "reset_is_fresh", False):
+    if "Bullet" in name and not getattr(env.unwrapped, "reset_is_fresh", False):
         env = QuietReset(env)
     if "FIRE" in _meanings(env):
         env = FireToStart(env)
@@ -151,7 +194,7 @@ def make(
 
 
 def has_time_limit(environment: str) -> bool:
-    return find(_import_users(environment)).max_episode_steps is not None
+    return find(environment).max_episode_steps is not None
 
 
 def _meanings(env) -> list[str]:

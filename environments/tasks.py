@@ -94,7 +94,8 @@ def task_of(
     update_every: int = 1,
 ) -> Task:
     """The row of an environment, with the options of these names in place of what it says."""
-    task = next(task for task in TASKS if re.search(task.pattern, environment))
+    name = environment.rpartition(":")[2]  # of module:Id-v0 the id alone
+    task = next(task for task in TASKS if re.search(task.pattern, name))
     return replace(
         task,
         normalise=task.normalise if normalization == "auto" else normalization,
@@ -121,6 +122,8 @@ class Interface:
     observations: spaces.Space
     actions: spaces.Space
     wrappers: tuple = ()  # (name, value) of what `environments.make` puts around it
+    time_limit: bool = True  # it ends its episodes itself
+    follows_seed: bool = True  # as far as was looked at: `fitness_functions.examine`
     inputs: tuple[str, ...] = ()  # of INPUTS
 
     @cached_property
@@ -153,9 +156,10 @@ class Interface:
         return high if math.isfinite(high) and high > 0 else 1.0
 
     @property
-    def sizes(self) -> tuple:
-        """What environments must have in common to share one θ."""
-        return self.n_inputs, self.n_outputs, self.pixels
+    def sizes(self) -> str:
+        """What environments must have in common to share one θ, in words."""
+        seen = "channels of an image" if self.pixels else "inputs"
+        return f"{self.n_inputs} {seen} and {self.n_outputs} outputs"
 
     def encode(self, observation) -> np.ndarray:
         """The network's input: an (H, W, C) image, or a float32 vector."""
@@ -198,6 +202,16 @@ class Interface:
         return np.zeros(self.actions.shape)
 
 
+WRAPPERS = {  # what makes one of ours of another space, inside a module of the user's
+    ("Dict", "observation"): "FlattenObservation makes a Box of it",
+    ("Tuple", "observation"): "FlattenObservation makes a Box of it",
+    ("MultiDiscrete", "observation"): "FlattenObservation makes a Box of it",
+    ("MultiBinary", "observation"): "FlattenObservation makes a Box of it",
+    ("MultiDiscrete", "action"): "TransformAction takes a Box to it",
+    ("MultiBinary", "action"): "TransformAction takes a Box to it",
+}
+
+
 def interface(
     env, environment: str, wrappers: tuple = (), inputs: tuple = (), **options
 ) -> Interface:
@@ -210,6 +224,7 @@ def interface(
         if kind not in ("Box", "Discrete"):
             raise ValueError(
                 f"{environment}: its {role} space is {kind}; Box and Discrete are supported"
+                + f", and gymnasium.wrappers.{WRAPPERS[kind, role]}" * ((kind, role) in WRAPPERS)
             )
     task, actions = task_of(environment, **options), env.action_space
     box = isinstance(actions, spaces.Box)

@@ -12,7 +12,8 @@ import math
 from functools import cache
 
 import numpy as np
-from numba import njit
+
+from machine.compiled import compiled
 
 SIDE = 84  # the network sees SIDE x SIDE pixels
 HALF = SIDE // 2  # width of a parity plane of the image
@@ -25,8 +26,8 @@ N_FEATURES = MAPS[1] * FEATURE_SIDE**2
 REAL, ROUNDED, FIXED = 0, 1, 2  # arithmetic of a resize, see `sampling`
 EXPM1 = tuple(1 / math.factorial(k + 1) for k in range(11))  # Taylor, (exp(y) - 1) / y
 
-compiled = njit(cache=True, nogil=True, error_model="numpy")
-fused = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # a·b + c at once
+
+fused = compiled(fastmath={"contract"})  # a·b + c at once
 
 
 def _round_up(n):

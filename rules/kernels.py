@@ -5,7 +5,6 @@ of what a user has typed gets into it.
 """
 
 import hashlib
-import inspect
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -144,17 +143,13 @@ def kernel(rule: Rule) -> Callable:
     activations, reward)` of a rule, see `hebbian_weights_update.Synapses`; of these arrays it takes
     those that the rule has.
 
-    It works in place and allocates nothing. numba keeps it on disk, where a function is known by
-    this file (its time and size) and by its name: so the name is a hash of all that is compiled.
+    It works in place and allocates nothing. Without fastmath: the same bits on every machine,
+    wherever the arrays lie in memory. numba keeps it on disk under its name, a hash of its source.
     """
-    from numba import njit  # here, so that a look at the rules costs nothing
-
+    from machine.compiled import compiled  # here, so that a look at the rules costs nothing
     from networks import pixels
 
-    # No fastmath: the same bits on every machine, wherever the arrays lie in memory.
-    compiled = njit(cache=True, nogil=True, error_model="numpy")
-    whole = _source(rule, "update") + inspect.getsource(pixels.tanh.py_func)
-    name = "update_" + hashlib.sha256(whole.encode()).hexdigest()[:16]
+    name = "update_" + hashlib.sha256(_source(rule, "update").encode()).hexdigest()[:16]
     names = {"__name__": __name__, "np": np, "tanh": pixels.tanh}
     names["normalise"] = compiled(_normalise)
     exec(compile(_source(rule, name), __file__, "exec"), names)

@@ -97,6 +97,13 @@ class Slow(CartPoleEnv):
         return observation, reward, False, *rest
 
 
+class Wilful(CartPoleEnv):
+    """Begins as it likes, whatever the seed."""
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset()
+
+
 class Picture(gymnasium.Env):
     """Noise to look at: the smallest task that is made of pixels."""
 
@@ -114,7 +121,7 @@ class Picture(gymnasium.Env):
         return self.np_random.integers(0, 256, (96, 96, 3), np.uint8)
 
 
-for kind in (*Misbehaving.__subclasses__(), Breaks, Slow, Picture):
+for kind in (*Misbehaving.__subclasses__(), Breaks, Slow, Wilful, Picture):
     limit = 5 if kind is Picture else 20
     gymnasium.register(f"{kind.__name__}-v0", kind, max_episode_steps=limit)
 

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-import gymnasium
 import numpy as np
 import pytest
 
@@ -44,8 +43,7 @@ class Draws:
 
 
 def make(environment, **options):
-    bullet_ants.register()
-    return gymnasium.make(environment, **options)
+    return environments.make(environment, **options)
 
 
 def live(env, actions):
@@ -184,7 +182,7 @@ def test_a_body_that_does_not_fit_is_refused_in_one_line(tmp_path, environment, 
     with pytest.raises(ValueError, match=re.escape(complaint)) as refused:
         bullet_ants.register_body(environment, path)
     assert "\n" not in str(refused.value)
-    assert environment not in gymnasium.registry
+    assert environment not in bullet_ants.SPECS
 
 
 def test_here_the_engine_is_reached_by_its_c_interface_and_a_closed_one_is_an_error():
@@ -203,11 +201,11 @@ def run(program):
     )
 
 
-def test_registering_starts_no_engine():
+def test_finding_one_starts_no_engine():
     done = run(
         "import sys\n"
-        "from environments import bullet_ants\n"
-        "bullet_ants.register()\n"
+        "import environments\n"
+        "environments.find('AntDamagedLeftBulletEnv-v0')\n"
         "assert 'pybullet' not in sys.modules"
     )
     assert done.returncode == 0, done.stderr
@@ -215,12 +213,10 @@ def test_registering_starts_no_engine():
 
 def test_the_engine_is_silent_and_exceptions_are_not():
     done = run(
-        "import gymnasium\n"
-        "from environments import bullet_ants\n"
+        "import environments\n"
         "from machine import quiet\n"
-        "bullet_ants.register()\n"
         "for environment in ('AntBulletEnv-v0', 'HumanoidBulletEnv-v0'):\n"
-        "    env = gymnasium.make(environment, disable_env_checker=True)\n"
+        "    env = environments.make(environment)\n"
         "    env.reset(seed=1), env.step(env.action_space.sample()), env.reset(), env.close()\n"
         "print('said')\n"
         "with quiet.quiet():\n"

@@ -1,6 +1,7 @@
 """Every kind of environment lives a lifetime, or is refused by name."""
 
 import math
+import random
 
 import gymnasium
 import numpy as np
@@ -9,7 +10,7 @@ from gymnasium import spaces
 
 import environments
 from environments.tasks import interface, task_of
-from fitness_functions import Agent, describe, fitness_hebb
+from fitness_functions import Agent, describe, fitness_hebb, follows_its_seed
 
 
 def agent(environment, rule="ABCD_lr", **options):
@@ -59,7 +60,7 @@ def test_a_module_that_does_not_exist_is_an_error_that_names_it():
 
 
 def test_spaces_that_no_network_fits_are_refused_by_name():
-    with pytest.raises(ValueError, match="Blackjack-v1: its observation space is Tuple"):
+    with pytest.raises(ValueError, match="Blackjack-v1: its observation space is Tuple.*Flatten"):
         describe("Blackjack-v1")
 
 
@@ -153,3 +154,52 @@ def test_every_task_has_its_row():
 def test_an_environment_without_a_time_limit_is_known_as_such():
     assert environments.has_time_limit("CartPole-v1")
     assert not environments.has_time_limit("CliffWalking-v1")
+
+
+@pytest.mark.parametrize(
+    "environment, expected",
+    [("CartPole-v1", True), ("LunarLander-v2", True), ("misbehaving:Wilful-v0", False)],
+)
+def test_an_environment_that_ignores_its_seed_is_found_out(environment, expected):
+    assert follows_its_seed(describe(environment)) is expected
+
+
+class Shrinks(Synthetic):
+    """Declares two numbers, and gives other shapes from the third step on."""
+
+    def __init__(self, later):
+        super().__init__(spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(2))
+        self.later = later
+
+    def step(self, action):
+        _, *rest = super().step(action)
+        return np.zeros(2 if self.t < 3 else self.later, np.float32), *rest
+
+
+@pytest.mark.parametrize("later", [1, 3])
+def test_an_observation_of_another_size_than_declared_fails_the_lifetime(later):
+    with pytest.raises(ValueError, match=f"{later} inputs given, 2 expected"):
+        fitness_hebb("A", "Shrinks-v0", "uni", np.zeros(8576), seed=1, env=Shrinks(later))
+
+
+def test_the_callers_global_generators_go_on_as_if_nothing_had_been():
+    subject = agent("CartPole-v1", max_steps=5)
+    theta = subject.first_theta(3, "normal")
+    random.seed(4), np.random.seed(4)
+    expected = [random.random(), random.random(), *np.random.random(2)]
+    random.seed(4), np.random.seed(4)
+    drawn = [random.random(), np.random.random()]
+    subject.live(theta, 5)
+    drawn += [random.random(), np.random.random()]
+    assert drawn == [expected[0], expected[2], expected[1], expected[3]]
+
+
+def test_a_body_that_is_registered_again_is_the_new_one():
+    pytest.importorskip("pybullet")
+    coefficients = np.full((12_288, 5), 0.1, np.float32)
+    found = []
+    for side in ("Left", "Right"):
+        body = environments.find(f"AntDamaged{side}BulletEnv-v0").kwargs["body"]
+        environments.register_body("AntTwiceBulletEnv-v0", body)
+        found.append(fitness_hebb("ABCD_lr", "AntTwiceBulletEnv-v0", "ones", coefficients, seed=3))
+    assert found[0] != found[1]

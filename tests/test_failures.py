@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import SHORT, command, outcome, run_folder
+from conftest import ROOT, SHORT, command, outcome, run_folder
 from misbehaving import misbehaves
 
 import seeds
@@ -125,6 +125,30 @@ def test_a_first_generation_in_which_all_fail_is_told_with_its_reason(tmp_path):
     result = train("Breaks", tmp_path, env=os.environ | {"BROKEN": "1"})
     assert result.returncode == 1 and "every lifetime of generation 1" in result.stderr
     assert REASONS["Raises"] in result.stderr and "Traceback" not in result.stderr
+
+
+def test_an_environment_that_ignores_its_seed_is_named_before_the_run(tmp_path):
+    result = train("Wilful", tmp_path)
+    assert result.returncode == 0 and result.stderr.count("\n") == 1
+    assert "misbehaving:Wilful-v0 does not follow its seed" in result.stderr
+    assert "does not follow its seed" in (run_folder(tmp_path) / "log.txt").read_text()
+
+
+def test_a_failure_of_theta_itself_is_filed_by_its_generation_and_can_be_repeated(tmp_path):
+    line = ["--eval_every", 1, "--eval_episodes", 60]
+    assert train("Raises", tmp_path / "runs", *line).returncode == 0
+    run = run_folder(tmp_path / "runs")
+    kept = sorted(path.name for path in (run / "failures").iterdir() if "centre" in path.name)
+    assert {name[:12] for name in kept} == {"generation_1", "generation_2"}
+    log = (run / "log.txt").read_text()
+    one = re.search(
+        r"generation_2_centre_\d+ failed.*\n.*WARNING (\S+ \S*evaluate_hebb.py .*)", log
+    )
+    again = subprocess.run(one[1], shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert f"1 of them failed: {REASONS['Raises']}" in again.stdout, again.stdout + again.stderr
+    assert again.returncode == 1  # every episode failed
+    theta = [path.read_bytes() for path in run.glob("*__2.dat")]
+    assert theta == [p.read_bytes() for p in (run / "failures" / kept[-1]).glob("*__2.dat")]
 
 
 def edit(run, **changes) -> None:

@@ -303,7 +303,7 @@ def test_the_centre_is_scored_on_held_out_seeds_and_the_best_by_it_is_kept(tmp_p
     theta = cart().join(torch.load(next(run.glob("*__6.dat")), weights_only=False))
     from evolution_strategy_hebb import Centre
 
-    episodes = [Centre(3, number) for number in range(4)]
+    episodes = [Centre(3, 5, number) for number in range(4)]
     scores = [cart().live(e.parameters(theta), e.lifetime_seed()).fitness for e in episodes]
     assert centre[5] == np.mean(scores)
 

@@ -148,13 +148,45 @@ def test_a_lifetime_that_is_over_earns_nothing_while_the_intact_one_goes_on(shor
     curves = {line.get_label(): line.get_ydata() for line in figure.axes[0].get_lines()}
     plt.close(figure)
     assert {*CONDITIONS} < {*curves}
-    size = max(1, intact - lifetime_figures.WINDOW + 1)
-    assert {curves[name].size for name in CONDITIONS} == {size}
+    window = 5  # no longer than to the lesion, so that its step is in the figure
+    assert {curves[name].size for name in CONDITIONS} == {intact - window + 1}
     np.testing.assert_allclose(curves["intact"], 1)  # a pole that stands earns 1 per step
-    window = min(lifetime_figures.WINDOW, intact)
     last = max(0, window - (intact - short)) / window
     assert curves["lesioned and frozen"][-1] == pytest.approx(last)
     assert last < 1
+
+
+def test_recovery_is_shown_while_half_of_the_intact_lifetimes_go_on(short_run):
+    import matplotlib.pyplot as plt
+
+    config = complete(FIGURES["recovery"][1], {"run": str(short_run), "lesion": 3, "episodes": 5})
+    agent, theta = lifetime_figures.agent_of(config)
+    steps = sorted(agent.live(theta, seed).steps for seed in range(5))
+    assert steps[2] < steps[4], "the test needs other seeds"
+    figure = lifetime_figures.recovery(plt, config)
+    (axes,) = figure.axes
+    assert max(axes.get_lines()[0].get_xdata()) == steps[2]
+    lasting = sum(size >= steps[2] for size in steps)
+    assert f"({lasting} at the right end)" in axes.get_title(loc="left")
+    plt.close(figure)
+
+
+def test_runs_of_long_settings_are_named_by_their_folders_and_dots_stay_in_their_place(
+    evaluated, another_run, tmp_path
+):
+    import matplotlib.pyplot as plt
+
+    other = tmp_path / "long_settings"
+    shutil.copytree(another_run, other)
+    config = json.loads((other / "config.json").read_text())
+    config["arguments"] |= {"hebb_rule": "AD", "hidden": [7, 7], "lr": 0.123, "decay": 0.9}
+    (other / "config.json").write_text(json.dumps(config))
+    draw("fitness", tmp_path / "x.svg", run=[str(evaluated), str(other)])
+    assert "<!-- long_settings -->" in (tmp_path / "x.svg").read_text()
+    figure = figures.scores(plt, {"run": [str(evaluated)]})
+    low, high = figure.axes[0].get_xlim()
+    assert high - low >= 1
+    plt.close(figure)
 
 
 def test_scores_of_several_runs_stand_side_by_side(evaluated, another_run, tmp_path):

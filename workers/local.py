@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fitness_functions import Agent, Outcome, describe
+from fitness_functions import Agent, Outcome, examine
 
 TASK_OPTIONS = ("normalization", "action_bounds", "early_stop", "update_every")
 WRAPPER_OPTIONS = ("grayscale", "frame_stack")
@@ -63,9 +63,12 @@ def agents_for(config: dict, names: list[str] | None = None) -> list[Agent]:
     a device, which workers that are forked later must not inherit.
     """
     names = names or config["environment"]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--environment names {name} twice; --episodes lives in it more often")
     wrappers = tuple((name, config[name]) for name in WRAPPER_OPTIONS)
     options = {name: config[name] for name in TASK_OPTIONS}
-    look = partial(describe, wrappers=wrappers, inputs=tuple(config["inputs"] or ()), **options)
+    look = partial(examine, wrappers=wrappers, inputs=tuple(config["inputs"] or ()), **options)
     try:
         with ProcessPoolExecutor(1, fork, _die_with, (os.getpid(),)) as process:
             bodies = list(process.map(look, names))
@@ -78,8 +81,7 @@ def agents_for(config: dict, names: list[str] | None = None) -> list[Agent]:
         if agent.body.sizes != agents[0].body.sizes:
             raise ValueError(
                 f"{names[0]} and {agent.body.environment} cannot share one set of coefficients: "
-                f"their networks have {agents[0].body.sizes} and {agent.body.sizes} "
-                "inputs and outputs"
+                f"their networks have {agents[0].body.sizes}, and {agent.body.sizes}"
             )
     return agents
 

@@ -1,0 +1,57 @@
+"""The cache of compiled functions: whatever is compiled in, an edit of it counts."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+SQUASH = """
+from machine.compiled import compiled
+SLOPE = {slope}
+
+@compiled
+def squash(x):
+    return {body}
+"""
+NETWORK = """
+from machine.compiled import compiled
+from squashing import SLOPE, squash
+
+@compiled
+def forward(x):
+    return SLOPE * squash(x)
+
+if __name__ == "__main__":
+    print(forward(-2.0), len(forward.stats.cache_hits))
+"""
+
+
+def run(folder: Path) -> tuple[float, int]:
+    """The network's output, and how many signatures came from the cache."""
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+    line = [sys.executable, folder / "network.py"]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment, timeout=100)
+    assert done.returncode == 0, done.stderr
+    output, hits = done.stdout.split()
+    return float(output), int(hits)
+
+
+@pytest.mark.parametrize(
+    "edit, expected",
+    [({"body": "max(x, 0.0)"}, 0.0), ({"slope": "3.0"}, -6.0)],
+    ids=["another function", "another constant"],
+)
+def test_an_edit_of_what_is_compiled_in_counts_in_whichever_file(tmp_path, edit, expected):
+    before = {"slope": "1.0", "body": "x"}
+    (tmp_path / "squashing.py").write_text(SQUASH.format(**before))
+    (tmp_path / "network.py").write_text(NETWORK)
+    assert run(tmp_path) == (-2.0, 0)
+    assert run(tmp_path) == (-2.0, 1)  # from the cache
+    (tmp_path / "squashing.py").write_text(SQUASH.format(**before | edit))
+    assert run(tmp_path) == (expected, 0)
+    assert run(tmp_path) == (expected, 1)
+    (tmp_path / "squashing.py").write_text(SQUASH.format(**before))
+    assert run(tmp_path) == (-2.0, 1)  # and back
