@@ -10,11 +10,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import asdict
 from pathlib import Path
 
 import machine.startup  # noqa: F401 (first: threads and signals)
-from commands.options import BENCHMARK
 from commands.parsing import complete, fail, parser
+from commands.replay_options import Benchmark
 
 
 def summary(values: list[float], limit: str) -> dict:
@@ -46,41 +47,41 @@ def show(environment: str, figures: dict) -> None:
         print(f"{name:<45}{''.join(numbers)}  {figure['limit']}".rstrip(), flush=True)
 
 
-def benchmark(config: dict) -> dict:
+def benchmark(config: Benchmark) -> dict:
     """Environment -> figure -> summary; prints each table when it is complete."""
     from benchmarks.parts import LIMITS, RATIOS, Episode, Generations, subject_of
     from machine.provenance import worker_count
 
-    n = worker_count(config["threads"])
-    print(f"population {config['popsize']}, {n} workers, {config['rounds']} rounds")
+    n = worker_count(config.threads)
+    print(f"population {config.popsize}, {n} workers, {config.rounds} rounds")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         # all processes are forked before an engine starts in this one
-        settings = config["popsize"], n, folder, config["full_length"]
+        settings = config.popsize, n, folder, config.full_length
         runs = {
             name: stack.enter_context(closing(Generations(name, *settings)))
-            for name in config["environment"]
+            for name in config.environment
         }
         result = {}
         for name, generations in runs.items():
             subject = subject_of(name)
             samples = [*Episode(name).samples(subject), generations.sample]
             ratios = (*subject.ratios, *RATIOS)
-            result[name] = measure(samples, subject.reference, ratios, LIMITS, config["rounds"])
+            result[name] = measure(samples, subject.reference, ratios, LIMITS, config.rounds)
             show(name, result[name])
     return result
 
 
 def main(arguments: list[str] | None = None) -> int:
-    given = vars(parser(BENCHMARK, __doc__.split("\n")[0]).parse_args(arguments))
+    given = vars(parser(Benchmark, __doc__.split("\n")[0]).parse_args(arguments))
     try:
-        config = complete(BENCHMARK, given)
+        config = complete(Benchmark, given)
         result = benchmark(config)
-        if config["json"]:
+        if config.json:
             from machine.provenance import provenance
 
-            about = provenance() | {"cores": os.cpu_count(), "arguments": config}
-            Path(config["json"]).write_text(json.dumps(about | {"figures": result}, indent=1))
+            about = provenance() | {"cores": os.cpu_count(), "arguments": asdict(config)}
+            Path(config.json).write_text(json.dumps(about | {"figures": result}, indent=1))
     except (ValueError, OSError) as error:
         fail(error)
     return 0

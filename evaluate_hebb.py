@@ -6,15 +6,15 @@ python evaluate_hebb.py --run heb_coeffs/RUN_ID
 import sys
 
 import machine.startup  # noqa: F401 (first: threads and signals)
-from commands.options import EVALUATION
 from commands.parsing import complete, fail, parser
+from commands.replay_options import Evaluation
 
 
 def main(arguments: list[str] | None = None) -> int:
-    given = vars(parser(EVALUATION, __doc__.split("\n")[0]).parse_args(arguments))
+    given = vars(parser(Evaluation, __doc__.split("\n")[0]).parse_args(arguments))
     try:
-        config = complete(EVALUATION, given)
-        if config["conditions"] or config["knockout"]:
+        config = complete(Evaluation, given)
+        if config.conditions or config.knockout:
             from analysis.adaptation import evaluate
         else:
             from analysis.evaluation import evaluate

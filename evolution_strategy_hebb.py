@@ -3,7 +3,7 @@ evolves. It knows no environment and no network: `ask` names the individuals of 
 `tell` takes their fitness. P is the population, n the length of θ."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -30,11 +30,12 @@ class Individual(NamedTuple):
         """For logs and file names, counted from 1."""
         return f"generation_{self.generation + 1}_individual_{2 * self.pair + self.member + 1}"
 
-    def parameters(self, theta: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
-        """(n,) float32; `drawn` as in `seeds.candidate`."""
-        return seeds.candidate(
-            theta, self.sigma, self.seed, self.generation, self.pair, self.member, drawn
-        )
+    def parameters(self, theta: np.ndarray, noise: Callable = seeds.noise) -> np.ndarray:
+        """θ + σε for member 0 of an antithetic pair, θ − σε for member 1: (n,) float32."""
+        result = noise(self.seed, self.generation, self.pair, theta.size)
+        result *= np.float32(-self.sigma if self.member else self.sigma)
+        result += theta
+        return result
 
     def lifetime_seed(self, episode: int = 0) -> int:
         member = 0 if self.common else self.member
@@ -53,7 +54,7 @@ class Centre(NamedTuple):
         """For logs and file names, counted from 1."""
         return f"generation_{self.generation + 1}_centre_{self.number + 1}"
 
-    def parameters(self, theta: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
+    def parameters(self, theta: np.ndarray, noise: Callable = seeds.noise) -> np.ndarray:
         return theta.copy()
 
     def lifetime_seed(self, episode: int = 0) -> int:
@@ -144,8 +145,8 @@ class EvolutionStrategyHebb:
     """θ, and how it moves. Its whole state is in `state()`, so a run can go on from it.
 
     theta (n,) float32: the first θ; threads: that draw noise in `tell`, with the same result for
-    any number; drawn: (P/2, n) memory in which the individuals leave the noise that they have
-    drawn, else `tell` draws it again; the rest are the options of these names.
+    any number; noise: in place of `seeds.noise`, which `tell` asks for the ε of each pair again;
+    the rest are the options of these names.
     """
 
     def __init__(
@@ -161,7 +162,7 @@ class EvolutionStrategyHebb:
         step_ratio: float | None = None,
         common_random_numbers: bool = False,
         threads: int = 1,
-        drawn: np.ndarray | None = None,
+        noise: Callable = seeds.noise,
     ):
         if popsize < 2 or popsize % 2:
             raise ValueError(f"popsize {popsize}: must be an even number from 2 on (pairs)")
@@ -174,7 +175,7 @@ class EvolutionStrategyHebb:
         if step_ratio is not None:
             self.lr = self._relative_lr()
         self.optimizer = OPTIMIZERS[optimizer](self.theta.size, momentum)
-        self.common, self.threads, self.drawn = common_random_numbers, threads, drawn
+        self.common, self.threads, self.noise = common_random_numbers, threads, noise
 
     def ask(self) -> list[Individual]:
         """The P individuals of this generation, pair after pair."""
@@ -223,9 +224,7 @@ class EvolutionStrategyHebb:
 
         def term(pair: int) -> np.ndarray:
             weight = np.float32(differences[pair] / (self.popsize * self.sigma))
-            if self.drawn is not None:
-                return self.drawn[pair] * weight
-            return seeds.noise(self.seed, self.generation, pair, self.theta.size) * weight
+            return self.noise(self.seed, self.generation, pair, self.theta.size) * weight
 
         pairs = np.flatnonzero(differences).tolist()
         # Threads, as numpy draws without the interpreter's lock while no worker has work; a few
@@ -314,7 +313,7 @@ def run(
         if eval_every and strategy.generation % eval_every == 0:
             generation = strategy.generation - 1
             episodes = [Centre(strategy.seed, generation, n) for n in range(eval_episodes)]
-            vector = np.concatenate([strategy.theta, vector[strategy.theta.size :]])
+            vector = observer.broadcast(strategy.theta)
             scores = workers.map(vector, episodes, observer.result)
             row["centre"] = float(np.mean([score.fitness for score in scores]))
         observer.generation(row | moved, results)

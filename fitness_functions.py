@@ -69,7 +69,7 @@ def lifetime(
         if stop:
             break
         if body.inputs:
-            policy.recalled[:] = body.recall(action, reward)
+            body.recall(action, reward, policy.recalled)
     return Outcome(fitness, t + 1)
 
 
@@ -202,8 +202,8 @@ class Agent(Genome):
             env, outcome = self._enter(), None
             try:
                 outcome = lifetime(
-                    self.around(env), self.body, self.policy, self.synapses, world,
-                    self.max_steps, on_step, encode,
+                    self.around(env), self.body, self.policy, self.synapses, world, self.max_steps,
+                    on_step, encode,
                 )  # fmt: skip
                 return outcome
             finally:

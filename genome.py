@@ -171,6 +171,27 @@ class Genome:
             theta = rng.standard_normal(self.n, dtype=np.float32)
         return theta if self.scale is None else theta / self.scale
 
+    def drifting(self, evolved: np.ndarray) -> np.ndarray:
+        """(n,) θ of a rule whose weights only drift towards those of a static network, w += D: D
+        are its dense weights, η is 1 and all else 0. evolved: the static network's θ.
+
+        ValueError for a rule without D, and for what is searched for elsewhere.
+        """
+        columns = self.rule.columns
+        if "D" not in columns or self.rule.name not in REFERENCE or self.assignment is not None:
+            raise ValueError(
+                f"--start_from a static run takes a rule with D of its own for each synapse, not"
+                f" {self.rule}"
+            )
+        n_conv = self.policy.n_conv
+        self.policy.start("coevolve", None, evolved)
+        coefficients = np.zeros((self.policy.n_plastic, len(columns)), np.float32)
+        coefficients[:, columns.index("D")] = self.policy.weights
+        if "η" in columns:
+            coefficients[:, columns.index("η")] = 1
+        behind = evolved if self.init_weights == "coevolve" else evolved[:n_conv]
+        return self.join(*(block for block in (coefficients, behind) if block.size))
+
     def mean_square(self, theta: np.ndarray) -> float:
         """Of the coefficients (static: of the weights), for the penalty on fitness."""
         part = self.unscaled(theta)[: self.n_coefficients or self.n]

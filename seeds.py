@@ -27,27 +27,6 @@ def noise(seed: int, generation: int, pair: int, n: int) -> np.ndarray:
     return stream(seed, NOISE, generation, pair).standard_normal(n, dtype=np.float32)
 
 
-def candidate(
-    theta: np.ndarray,
-    sigma: float,
-    seed: int,
-    generation: int,
-    pair: int,
-    member: int,
-    drawn: np.ndarray | None = None,
-) -> np.ndarray:
-    """θ + σε for member 0 of an antithetic pair, θ − σε for member 1: (n,) float32.
-
-    drawn: (P/2, n) float32, in which ε is left for who sums it up.
-    """
-    result = noise(seed, generation, pair, theta.size)
-    if drawn is not None:
-        drawn[pair] = result
-    result *= np.float32(-sigma if member else sigma)
-    result += theta
-    return result
-
-
 def lifetime_seed(seed: int, generation: int, pair: int, member: int, episode: int = 0) -> int:
     """What one lifetime of an individual is a function of, beside its parameters."""
     return integer(seed, LIFETIME, generation, pair, member, episode)

@@ -6,14 +6,14 @@ python train_hebb.py --environment CartPole-v1 --generations 20
 import sys
 
 import machine.startup  # noqa: F401 (first: threads and signals)
-from commands.options import TRAINING
 from commands.parsing import complete, fail, parser
+from commands.training_options import Training
 
 
 def main(arguments: list[str] | None = None) -> int:
-    given = vars(parser(TRAINING, __doc__.split("\n")[0]).parse_args(arguments))
+    given = vars(parser(Training, __doc__.split("\n")[0]).parse_args(arguments))
     try:
-        complete(TRAINING, given)  # a wrong value is told before anything is imported
+        complete(Training, given)  # a wrong value is told before anything is imported
         from commands.training import train
 
         return train(given)

@@ -14,8 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.comparison import BIN, compare, table, verdict
-from analysis.evaluation import read_agent, tell_seeds
+from analysis.evaluation import agents_of, tell_seeds
 from analysis.experiments import Freeze, together
+from commands.agents import agents_of_run
+from commands.replay_options import Evaluation
 from commands.screen import Bar
 from environments.conditions import ChangingWorld, chosen
 from fitness_functions import Agent
@@ -99,43 +101,43 @@ def live_one(kinds: dict[str, Kind], changes: Sequence, _, life: Life) -> Lived:
     return Lived(np.array(rewards), steps, failure, time.perf_counter() - begun)
 
 
-def kinds_of(config: dict) -> dict[str, Kind]:
+def kinds_of(config: Evaluation) -> dict[str, Kind]:
     """Who is compared, in one environment, by name."""
-    agents, theta, _ = read_agent(config)
-    if len(agents) > 1 and config["environment"]:
+    agents, theta = agents_of(config)
+    if len(agents) > 1 and config.environment:
         raise ValueError("--conditions and --knockout live in one --environment")
     agent = agents[0]
     kinds = {"static" if agent.static else "plastic": Kind(agent, theta)}
-    if config["conditions"] and not agent.static:
+    if config.conditions and not agent.static:
         kinds["frozen"] = Kind(agent, theta, freezes=True)
-    if config["against"]:
-        rival = config | {"run": config["against"], "environment": [agent.body.environment]}
-        (other,), other_theta, _ = read_agent(rival)
+    if config.against:
+        where = [agent.body.environment], config.max_steps
+        (other,), other_theta = agents_of_run(config.against, config.which, *where)
         name = "static" if other.static and not agent.static else "against"
         kinds[name] = Kind(other, other_theta)
     return kinds
 
 
-def knockouts(config: dict, agent: Agent) -> list[Knockout]:
+def knockouts(config: Evaluation, agent: Agent) -> list[Knockout]:
     """Every column that was named, in all layers and in each; ValueError for another."""
     known = agent.rule.columns + agent.rule.neuron_columns
-    names = list(known) if config["knockout"] == ["all"] else config["knockout"]
+    names = list(known) if config.knockout == ["all"] else config.knockout
     for name in names:
         if name not in known:
             columns = ", ".join(known) or "none"
             raise ValueError(f"--knockout {name}: the columns of {agent.rule} are {columns}")
     layers = range(len(agent.policy.sizes))
-    return [Knockout(name, layer, config["knockout_to"]) for name in names for layer in layers]
+    return [Knockout(name, layer, config.knockout_to) for name in names for layer in layers]
 
 
-def check_options(config: dict) -> None:
-    taken = "conditions" if config["conditions"] else "knockout"
-    if not config["run"]:
+def check_options(config: Evaluation) -> None:
+    taken = "conditions" if config.conditions else "knockout"
+    if not config.run:
         raise ValueError(f"--{taken} needs the --run of an agent")
     for name in ("render", "lesion", "freeze", "video", "knockout"):
-        if config[name] and name != taken:
+        if getattr(config, name) and name != taken:
             raise ValueError(f"--{taken} and --{name} do not go together")
-    if taken == "knockout" and config["against"]:
+    if taken == "knockout" and config.against:
         raise ValueError("--against is for --conditions")
 
 
@@ -151,20 +153,20 @@ def plan(kinds: dict[str, Kind], n_changes: int, ats: Sequence[int], seeds: rang
     return lives
 
 
-def evaluate(config: dict) -> int:
+def evaluate(config: Evaluation) -> int:
     """Live, compare, print, file; the exit status."""
     check_options(config)
     kinds = kinds_of(config)
     agent, theta, _ = next(iter(kinds.values()))
-    if config["conditions"]:
-        changes, ats = chosen(config["conditions"], agent.body), sorted({*config["at"]})
+    if config.conditions:
+        changes, ats = chosen(config.conditions, agent.body), sorted({*config.at})
     else:
         changes, ats = knockouts(config, agent), [0]
-    seeds = range(config["seed"], config["seed"] + (config["episodes"] or EPISODES))
+    seeds = range(config.seed, config.seed + (config.episodes or EPISODES))
     began = time.perf_counter()
     lives = plan(kinds, len(changes), ats, seeds)
     job = partial(live_one, kinds, changes)
-    crew = local.LocalWorkers(min(worker_count(config["threads"]), len(lives)), theta.size, job)
+    crew = local.LocalWorkers(min(worker_count(config.threads), len(lives)), theta.size, job)
     with Bar(len(lives), "lifetimes") as bar:
         try:
             results = crew.map(theta, lives, bar.arrived)
@@ -175,11 +177,11 @@ def evaluate(config: dict) -> int:
         if result.failure:
             print(f"for one, {life.kind} with seed {life.seed} failed: {result.failure}")
             break
-    tell_seeds(config | {"episodes": len(seeds)}, time.perf_counter() - began)
+    tell_seeds(config.seed, len(seeds), time.perf_counter() - began)
     return 0
 
 
-def report(config: dict, kinds, changes, ats, lived: dict, seeds: range) -> None:
+def report(config: Evaluation, kinds, changes, ats, lived: dict, seeds: range) -> None:
     """A table per step of the change, and all of it with --json."""
     environment, sections = next(iter(kinds.values())).agent.body.environment, []
     first = next(iter(kinds))
@@ -194,15 +196,15 @@ def report(config: dict, kinds, changes, ats, lived: dict, seeds: range) -> None
             for name, kind in kinds.items()
             if at or not kind.freezes
         }
-        rows = compare(find, measures, list(map(str, changes)), at, config["window"])
+        rows = compare(find, measures, list(map(str, changes)), at, config.window)
         when = f"changed after {at} steps" if at else "changed from birth on"
         print(f"{environment}, {when}: % of the unchanged score, {len(seeds)} episodes")
         if rows[0]["kinds"][first]["share"] is None:
             print(f"no shares: unchanged, {first} earns nothing after {at} steps")
         print(*table(rows), *(verdict(rows, name) for name in [*measures][1:]), "", sep="\n")
         sections.append({"at": at, "rows": rows})
-    if config["json"]:
-        paths = load_agent(config["run"], config["which"])
+    if config.json:
+        paths = load_agent(config.run, config.which)
         told = {"environment": environment, "files": [os.path.basename(path) for path in paths]}
         told |= {"seeds": [*seeds], "bin": BIN, "sections": sections}
-        write_file(config["json"], json.dumps(told).encode())
+        write_file(config.json, json.dumps(told).encode())

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.lifetime_figures import lines
+from commands.replay_options import Figure
 from run_folder.checkpoints import RunFolder
 from run_folder.safe_files import read_with
 
@@ -49,11 +50,11 @@ def heat(axes, shares: np.ndarray) -> None:
     axes.spines[:].set_visible(False)
 
 
-def conditions(plt, config: dict):
+def conditions(plt, paths: list[str], config: Figure):
     """What is left of the unchanged score: conditions (the best survived first) by networks."""
     columns: list[tuple[str, dict]] = []  # label, condition -> share
     groups: list[tuple[float, str]] = []  # where a group of columns begins, and its title
-    for path in config["run"]:
+    for path in paths:
         folder = RunFolder.open(path).path
         for section in read(folder, "conditions")["sections"]:
             at, rows = section["at"], section["rows"]
@@ -81,9 +82,9 @@ def conditions(plt, config: dict):
     return figure
 
 
-def adaptation(plt, config: dict):
+def adaptation(plt, path: str, config: Figure):
     """Reward per step around a change in mid-life, condition by condition."""
-    told = read(RunFolder.open(config["run"]).path, "conditions")
+    told = read(RunFolder.open(path).path, "conditions")
     section = next((section for section in told["sections"] if section["at"]), None)
     if section is None:
         raise ValueError("no condition begins in mid-life: evaluate with --at STEP above 0")
@@ -110,9 +111,9 @@ def adaptation(plt, config: dict):
     return figure
 
 
-def knockouts(plt, config: dict):
+def knockouts(plt, path: str, config: Figure):
     """What is left of the score without a column of the coefficients, by layer."""
-    told = read(RunFolder.open(config["run"]).path, "knockouts")
+    told = read(RunFolder.open(path).path, "knockouts")
     (section,) = told["sections"]
     shares = {
         tuple(row["condition"].split(", ")): row["kinds"]["plastic"]["share"]

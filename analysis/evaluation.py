@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -13,11 +14,11 @@ import environments
 from analysis.experiments import together
 from analysis.films import SUFFIXES, Film, check_file, frames_per_second, library
 from analysis.trials import Plan, Trial, compare, live_trial, plan, table, told
-from commands.options import HEBB_RULE, INIT_WEIGHTS, TRAINING
-from commands.parsing import complete
+from commands.agents import agents_of_files, agents_of_run
+from commands.replay_options import Evaluation
 from fitness_functions import Agent
 from machine.provenance import worker_count
-from run_folder.checkpoints import RunFolder, load_agent, load_theta
+from run_folder.checkpoints import RunFolder
 from run_folder.safe_files import write_file
 from workers import local
 
@@ -44,100 +45,81 @@ def live_episode(agents: list[Agent], theta: np.ndarray, episode: Episode) -> Li
     return Lived(*outcome, time.perf_counter() - begun)
 
 
-def read_agent(config: dict) -> tuple[list[Agent], np.ndarray, list[str]]:
-    """The agents (one per environment), their θ, and the environments it was evolved in."""
-    if config["run"]:
-        given = [
-            name
-            for name in ("hebb_rule", "init_weights", "path_hebb", "path_coev")
-            if config[name] is not None
-        ]
+def agents_of(config: Evaluation) -> tuple[list[Agent], np.ndarray]:
+    """The agents to replay, one per environment, and their θ."""
+    names = ("hebb_rule", "init_weights", "path_hebb", "path_coev")
+    given = [name for name in names if getattr(config, name) is not None]
+    where = config.environment or (), config.max_steps
+    if config.run:
         if given:
             raise ValueError(f"--run knows its {given[0]}; leave --{given[0]} out")
-        trained = RunFolder.open(config["run"]).arguments
-        paths = load_agent(config["run"], config["which"])
-    else:
-        if not config["path_hebb"]:
-            raise ValueError("nothing to replay: give --run RUN_FOLDER, or --path_hebb FILE")
-        trained = {
-            "environment": [],
-            "hebb_rule": config["hebb_rule"] or HEBB_RULE.default,
-            "init_weights": config["init_weights"] or INIT_WEIGHTS.default,
-        }
-        paths = [path for path in (config["path_hebb"], config["path_coev"]) if path]
-        for path in paths:
-            if not os.path.exists(path):
-                raise ValueError(f"{path} does not exist")
-    seen = trained["environment"]
-    names = config["environment"] or seen or ["CarRacing-v0"]
-    # files hold every synapse's own rule, wherever they were searched for
-    searched = {"shared_rules": 0, "mirror": False, "sigma_factors": None}
-    living = complete(TRAINING, trained) | searched | {"seed": 0}
-    if config["max_steps"]:
-        living["max_steps"] = config["max_steps"]
-    agents = local.agents_for(living, names)
-    return agents, load_theta(agents[0], paths), seen
+        return agents_of_run(config.run, config.which, *where)
+    if not config.path_hebb:
+        raise ValueError("nothing to replay: give --run RUN_FOLDER, or --path_hebb FILE")
+    paths = [path for path in (config.path_hebb, config.path_coev) if path]
+    return agents_of_files(paths, config.hebb_rule, config.init_weights, *where)
 
 
 def try_episode(planned: Plan, agents: list[Agent], theta: np.ndarray, episode: Episode) -> Trial:
     return live_trial(planned, agents[episode.environment], theta, episode.seed)
 
 
-def evaluate(config: dict) -> int:
+def evaluate(config: Evaluation) -> int:
     """Live and report; the exit status, 1 when every episode failed."""
-    config = config | {"episodes": config["episodes"] or EPISODES}
-    agents, theta, seen = read_agent(config)
+    config = replace(config, episodes=config.episodes or EPISODES)
+    agents, theta = agents_of(config)
     planned = plan(config, agents[0])
     check_options(config, agents)
     episodes = [
-        Episode(index, config["seed"] + k)
+        Episode(index, config.seed + k)
         for index in range(len(agents))
-        for k in range(config["episodes"])
+        for k in range(config.episodes)
     ]
     began = time.perf_counter()
-    if config["render"]:
+    if config.render:
         lived = watch(agents, theta, episodes)
     else:
         job = partial(try_episode, planned) if planned.after else live_episode
-        n_workers = worker_count(config["threads"])
+        n_workers = worker_count(config.threads)
         crew = local.LocalWorkers(min(n_workers, len(episodes)), theta.size, partial(job, agents))
         try:
             lived = crew.map(theta, episodes, lambda *_: None)
         finally:
             crew.close()
     tell = partial(report_trials, planned) if planned.after else report
-    tell(config, agents, episodes, lived, seen, time.perf_counter() - began)
-    if config["video"]:
+    tell(config, agents, episodes, lived, time.perf_counter() - began)
+    if config.video:
         print(film(config, agents[0], theta, planned))
     return int(all(result.failure for result in lived))
 
 
-def check_options(config: dict, agents: list[Agent]) -> None:
+def check_options(config: Evaluation, agents: list[Agent]) -> None:
     """ValueError for a film that cannot be, before anything is lived for it."""
-    experiment = next((name for name in ("lesion", "freeze", "video") if config[name]), None)
-    if config["render"] and experiment:
+    done = {"lesion": config.lesion, "freeze": config.freeze, "video": config.video}
+    experiment = next((name for name, given in done.items() if given), None)
+    if config.render and experiment:
         raise ValueError(f"--render shows whole lifetimes; leave it or --{experiment} out")
-    if not config["video"]:
+    if not config.video:
         return
-    check_file(config["video"], SUFFIXES)
+    check_file(config.video, SUFFIXES)
     library("imageio")
     if len(agents) > 1:
         raise ValueError("--video films one environment; name it with --environment")
     layers = len(agents[0].policy.sizes) - 1
-    if (config["video_weights"] or 1) > layers:
-        given = config["video_weights"]
+    if (config.video_weights or 1) > layers:
+        given = config.video_weights
         raise ValueError(f"--video_weights {given}: the network has layers 1 to {layers}")
 
 
-def film(config: dict, agent: Agent, theta: np.ndarray, planned: Plan) -> str:
+def film(config: Evaluation, agent: Agent, theta: np.ndarray, planned: Plan) -> str:
     """Film the first episode, with what the options do to it; a line that says what is seen."""
     for device in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
         os.environ.setdefault(device, "dummy")  # no window, no sound
-    path, seed, name = config["video"], config["seed"], agent.body.environment
+    path, seed, name = config.video, config.seed, agent.body.environment
     env = environments.make(name, "rgb_array", **dict(agent.body.wrappers))
     try:
         filmed = agent.inside(env)
-        fps, layer = frames_per_second(env), config["video_weights"]
+        fps, layer = frames_per_second(env), config.video_weights
         with Film(path, env.render, fps, layer, planned.notes) as reel:
             done = planned.on_step(planned.asked, filmed, seed)
             outcome = filmed.live(theta, seed, together(*done, reel))
@@ -164,7 +146,7 @@ def watch(agents: list[Agent], theta: np.ndarray, episodes: list[Episode]) -> li
     return lived
 
 
-def report_trials(planned: Plan, config, agents, episodes, trials, seen, seconds: float) -> None:
+def report_trials(planned: Plan, config, agents, episodes, trials, seconds: float) -> None:
     """A table of conditions per environment, and each episode with --json."""
     tables = []
     for index, agent in enumerate(agents):
@@ -173,30 +155,30 @@ def report_trials(planned: Plan, config, agents, episodes, trials, seen, seconds
         print(f"{name}, {planned}; {rows[0]['episodes']} of {len(own)} episodes last longer")
         print(*table(rows), "", sep="\n")
         tables.append({"environment": name, "conditions": rows})
-    tell_seeds(config, seconds)
+    tell_seeds(config.seed, config.episodes, seconds)
     each = [told(trial, planned.conditions) for trial in trials]
     write_json(config, agents, tables, episodes, [{"conditions": parts} for parts in each])
 
 
-def tell_seeds(config: dict, seconds: float) -> None:
-    print(f"seeds {config['seed']} to {config['seed'] + config['episodes'] - 1}, {seconds:.1f} s")
+def tell_seeds(first: int, episodes: int, seconds: float) -> None:
+    print(f"seeds {first} to {first + episodes - 1}, {seconds:.1f} s")
 
 
-def write_json(config: dict, agents, table: list[dict], episodes, results: list[dict]) -> None:
-    if not config["json"]:
+def write_json(config: Evaluation, agents, table: list, episodes, results: list[dict]) -> None:
+    if not config.json:
         return
     each = [
         {"environment": agents[e.environment].body.environment, "seed": e.seed} | result
         for e, result in zip(episodes, results, strict=True)
     ]
     text = json.dumps({"environments": table, "episodes": each}, indent=1)
-    write_file(config["json"], text.encode())
+    write_file(config.json, text.encode())
 
 
-def report(config, agents, episodes, lived, seen: list[str], seconds: float) -> None:
+def report(config: Evaluation, agents, episodes, lived, seconds: float) -> None:
     """A row per environment, and each episode with --json."""
     width = max(len(agent.body.environment) for agent in agents)
-    rows = []
+    rows, seen = [], RunFolder.open(config.run).arguments["environment"] if config.run else []
     for index, agent in enumerate(agents):
         results = [r for e, r in zip(episodes, lived, strict=True) if e.environment == index]
         fitness = np.array([r.fitness for r in results if r.failure is None])
@@ -210,7 +192,7 @@ def report(config, agents, episodes, lived, seen: list[str], seconds: float) -> 
         print(line + (f", {failed} of them failed: {reason}" if failed else ""))
         known = {"mean": mean, "std": std} if fitness.size else {"mean": None, "std": None}
         rows.append({"environment": name} | known | {"failed": failed})
-    tell_seeds(config, seconds)
+    tell_seeds(config.seed, config.episodes, seconds)
     results = [
         {
             "fitness": r.fitness if r.failure is None else None,

@@ -13,17 +13,18 @@ import numpy as np
 from analysis import condition_figures, lifetime_figures, results
 from analysis.films import check_file, library
 from analysis.lifetime_figures import COLOURS, agent_of, layer_names, lines
-from commands.options import TRAINING
+from commands.agents import first_theta
+from commands.options import options_of
 from commands.parsing import complete
-from commands.training import first_theta
+from commands.replay_options import AgentFigure, Figure
+from commands.training_options import Training
 from fitness_functions import Agent
 from run_folder.checkpoints import RunFolder
 from run_folder.safe_files import write_file
 
 SUFFIXES = (".png", ".svg", ".pdf")
 MAX_LABEL = 40  # characters of a label that stands among the curves
-NOT_A_SETTING = {"seed", "folder", "print_every", "generations", "eval_every", "eval_episodes"}
-NOT_A_SETTING |= {option.name for option in TRAINING if option.resumable}
+NOT_A_SETTING = ("loop", "workers", "output")  # parts of a run
 LOOK = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -40,14 +41,14 @@ LOOK = {
 }
 
 
-def draw(config: dict) -> str:
-    """Draw the figure of these options; the line that says where it is."""
-    out = config["out"] or f"{config['figure']}.png"
+def draw(name: str, runs: str | list[str], config: Figure) -> str:
+    """Draw a figure of FIGURES, of one run or of several; where it is."""
+    out = config.out or f"{name}.png"
     check_file(out, SUFFIXES)
     library("matplotlib").use("Agg")
     plt = library("matplotlib.pyplot")
     with plt.rc_context(LOOK):
-        figure = DRAWN[config["figure"]](plt, config)
+        figure = DRAWN[name](plt, runs, config)
         data, kind = io.BytesIO(), Path(out).suffix[1:].lower()
         undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
         figure.savefig(data, format=kind, metadata=undated[kind])
@@ -58,9 +59,11 @@ def draw(config: dict) -> str:
 
 def setting(run: RunFolder) -> dict:
     """The arguments of a run that make its setting: all but its seed and its housekeeping."""
-    defaults = {option.name: option.default for option in TRAINING}
-    known = defaults | {name: run.arguments[name] for name in defaults if name in run.arguments}
-    return {name: value for name, value in known.items() if name not in NOT_A_SETTING}
+    return {
+        option.name: run.arguments.get(option.name, option.default)
+        for option in options_of(Training)
+        if option.part not in NOT_A_SETTING and option.name != "seed"
+    }
 
 
 def in_words(value) -> str:
@@ -102,10 +105,10 @@ def column(run: RunFolder, name: str) -> np.ndarray:
     return np.array([row.get(name, np.nan) for row in run.rows], float)
 
 
-def fitness(plt, config: dict):
+def fitness(plt, paths: list[str], config: Figure):
     """Mean fitness over generations: one run of a setting with its population's standard deviation,
     several as median and quartiles; θ's own score as dots."""
-    runs = [RunFolder.open(path) for path in config["run"]]
+    runs = [RunFolder.open(path) for path in paths]
     for run in runs:
         if not run.rows:
             raise ValueError(f"{run.path} has no complete generation yet")
@@ -141,12 +144,12 @@ def fitness(plt, config: dict):
     return figure
 
 
-def coefficients(plt, config: dict):
+def coefficients(plt, path: str, config: AgentFigure):
     """The distribution of each coefficient in each layer, before evolution and after."""
-    run = RunFolder.open(config["run"])
-    agent, theta = agent_of(config)
-    arguments = complete(TRAINING, run.arguments)
-    if arguments["seed"] is None:
+    run = RunFolder.open(path)
+    agent, theta = agent_of(path, config)
+    arguments = complete(Training, run.arguments)
+    if arguments.seed is None:
         raise ValueError(f"{run.path} does not say its seed: what evolved is not known")
     first = first_theta(arguments, agent)
     before, after = (groups(agent, vector) for vector in (first, theta))
@@ -188,10 +191,10 @@ def histograms(panel, name: str, old: np.ndarray, new: np.ndarray) -> None:
     panel.set_yticks([])
 
 
-def scores(plt, config: dict):
+def scores(plt, paths: list[str], config: Figure):
     """The fitness of every episode of every run's results.json, by environment; thick: the mean
     and the bootstrap's 95 % interval of it."""
-    runs = [RunFolder.open(path) for path in config["run"]]
+    runs = [RunFolder.open(path) for path in paths]
     each = [
         {name: results.fitness_of(own) for name, own in results.episodes(run.path).items()}
         for run in runs

@@ -5,9 +5,10 @@ import itertools
 
 import numpy as np
 
-from analysis.evaluation import read_agent
 from analysis.experiments import Recorder, together
 from analysis.trials import lived, plan
+from commands.agents import agents_of_run
+from commands.replay_options import EpisodesFigure, LifetimeFigure
 from fitness_functions import Agent
 from run_folder.checkpoints import RunFolder
 
@@ -26,17 +27,14 @@ def lines():
     )
 
 
-def agent_of(config: dict) -> tuple[Agent, np.ndarray]:
+def agent_of(run: str, config) -> tuple[Agent, np.ndarray]:
     """The agent of a run in one environment, and its θ."""
-    of_files = dict.fromkeys(("hebb_rule", "init_weights", "path_hebb", "path_coev"))
-    names = [config["environment"]] if config.get("environment") else None
-    first = names or RunFolder.open(config["run"]).arguments["environment"][:1]
-    chosen = {"environment": first, "max_steps": config.get("max_steps")}
-    agents, theta, _ = read_agent(config | of_files | chosen)
+    name = getattr(config, "environment", None) or RunFolder.open(run).arguments["environment"][0]
+    agents, theta = agents_of_run(run, config.which, [name], getattr(config, "max_steps", None))
     return agents[0], theta
 
 
-def record(config: dict, agent: Agent, theta: np.ndarray, seed: int, snapshots: int = 0):
+def record(config: LifetimeFigure, agent: Agent, theta: np.ndarray, seed: int, snapshots: int = 0):
     """Live one lifetime, with what the options do to it, and keep what it is like."""
     planned = plan(config, agent)
     recorder = Recorder(agent.be_born(theta, seed), snapshots)
@@ -69,11 +67,11 @@ def running_mean(rewards, window: int = WINDOW) -> np.ndarray:
     return np.convolve(rewards, np.full(window, 1 / window), "valid")
 
 
-def lifetime(plt, config: dict):
+def lifetime(plt, run: str, config: LifetimeFigure):
     """One lifetime: reward, cumulative reward, norms of weights and of their changes at the left,
     the activations of every layer at the right."""
-    agent, theta = agent_of(config)
-    kept, notes = record(config, agent, theta, config["seed"])
+    agent, theta = agent_of(run, config)
+    kept, notes = record(config, agent, theta, config.seed)
     n_rows = max(4, len(agent.policy.sizes))
     figure, axes = plt.subplots(n_rows, 2, figsize=(9, 1.9 * n_rows), sharex=True)
     left, right = axes[:, 0], axes[:, 1]
@@ -104,7 +102,7 @@ def lifetime(plt, config: dict):
     for panel in (left[3], right[len(agent.policy.sizes) - 1]):
         panel.set_xlabel("step")
         panel.tick_params(labelbottom=True)
-    figure.suptitle(f"{agent.body.environment}, one lifetime (seed {config['seed']})")
+    figure.suptitle(f"{agent.body.environment}, one lifetime (seed {config.seed})")
     return figure
 
 
@@ -141,10 +139,10 @@ def components(snapshots: list[np.ndarray], n: int = 3) -> tuple[list[np.ndarray
     return np.split(u * np.sqrt(largest), ends), largest / (squared.sum() or 1)
 
 
-def weights(plt, config: dict):
+def weights(plt, run: str, config: EpisodesFigure):
     """The way of the weights through several lifetimes, on three principal components."""
-    agent, theta = agent_of(config)
-    episodes = range(config["seed"], config["seed"] + config["episodes"])
+    agent, theta = agent_of(run, config)
+    episodes = range(config.seed, config.seed + config.episodes)
     snapshots = min(SNAPSHOTS, MEMORY // agent.policy.n_plastic)
     kept = [record(config, agent, theta, seed, snapshots) for seed in episodes]
     notes = kept[0][1]
@@ -178,16 +176,16 @@ def weights(plt, config: dict):
     return figure
 
 
-def recovery(plt, config: dict):
+def recovery(plt, run: str, config: EpisodesFigure):
     """Reward per step of the same lifetimes under every condition: mean and quartiles over the
     episodes, each smoothed; a lifetime that is over earns nothing while the intact one goes on.
     Shown while at least half of the intact lifetimes go on, of which the title says how many."""
-    agent, theta = agent_of(config)
+    agent, theta = agent_of(run, config)
     planned = plan(config, agent)
     if not planned.after:
         raise ValueError("recovery from what? give --lesion STEP, --freeze STEP or both")
     kept: dict[str, list] = {condition: [] for condition in planned.conditions}
-    for seed in range(config["seed"], config["seed"] + config["episodes"]):
+    for seed in range(config.seed, config.seed + config.episodes):
         for condition, outcome, rewards in lived(planned, agent, theta, seed):
             if outcome.failure:
                 raise ValueError(f"the lifetime with seed {seed} failed: {outcome.failure}")
@@ -212,7 +210,7 @@ def recovery(plt, config: dict):
         axes.fill_between(steps, low, high, color=line["color"], alpha=0.15, linewidth=0)
         axes.plot(steps, np.nanmean(means, axis=0), label=condition, linewidth=1.4, **line)
     axes.axvline(planned.after, color="black", linewidth=0.8, linestyle="--")
-    of = f"mean and quartiles of {config['episodes']} lifetimes ({lasting} at the right end)"
+    of = f"mean and quartiles of {config.episodes} lifetimes ({lasting} at the right end)"
     of += f", over the last {window} steps"
     axes.set(xlabel="step", ylabel="reward per step")
     axes.set_title(f"{agent.body.environment}: {planned}\n{of}", loc="left")

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from analysis import survival
-from commands.options import TRAINING
+from commands.options import options_of
+from commands.training_options import Training
 from run_folder.checkpoints import RunFolder
 from run_folder.safe_files import read_with
 
@@ -107,7 +108,7 @@ def table(all_rows: list[dict], columns: tuple[str, ...]) -> str:
 def command(run: RunFolder) -> str:
     """What trains an agent like that of this run."""
     words = ["python train_hebb.py"]
-    for option in TRAINING:
+    for option in options_of(Training):
         value = run.arguments.get(option.name, option.default)
         if value != option.default and not option.resumable and option.name != "folder":
             shown = " ".join(map(str, value)) if isinstance(value, list) else value

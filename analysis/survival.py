@@ -109,8 +109,8 @@ many steps (median). Written like everything here by `python -m analysis.results
 
 def main() -> None:
     from analysis.adaptation import evaluate
-    from commands.options import EVALUATION
     from commands.parsing import complete, parser
+    from commands.replay_options import Evaluation
 
     os.chdir(Path(__file__).resolve().parents[1])
     for folder, static in pairs(TRAINED):
@@ -118,7 +118,7 @@ def main() -> None:
             words = command(folder, static and static.name, what)
             words += ["--json", str(folder / f"{what.removesuffix('s')}s.json")]
             print("python evaluate_hebb.py", *words, flush=True)
-            evaluate(complete(EVALUATION, vars(parser(EVALUATION, "").parse_args(words))))
+            evaluate(complete(Evaluation, vars(parser(Evaluation, "").parse_args(words))))
 
 
 if __name__ == "__main__":

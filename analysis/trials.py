@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.experiments import Freeze, Lesion, together
+from commands.replay_options import Lesions
 from fitness_functions import Agent
 from workers import local
 
@@ -72,17 +73,17 @@ class Plan(NamedTuple):
         return done
 
 
-def plan(config: dict, agent: Agent) -> Plan:
+def plan(config: Lesions, agent: Agent) -> Plan:
     """The experiment of the options; ValueError for what this agent's network does not have."""
     names = ("lesion_layers", "lesion_fraction", "lesion_to")
-    result = Plan(config["lesion"], config["freeze"], *map(config.get, names))
+    result = Plan(config.lesion, config.freeze, *(getattr(config, name) for name in names))
     n_layers = len(agent.policy.sizes) - 1
     for number in result.layers or ():
         if number > n_layers:
             raise ValueError(f"--lesion_layers {number}: the network has layers 1 to {n_layers}")
     if result.to == "random" and (agent.static or agent.init_weights == "coevolve"):
         raise ValueError("--lesion_to random: these initial weights are evolved, not drawn")
-    return result._replace(window=config.get("window", 0))
+    return result._replace(window=getattr(config, "window", 0))
 
 
 class Part(NamedTuple):

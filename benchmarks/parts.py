@@ -8,7 +8,7 @@ import contextlib
 import importlib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,8 +21,7 @@ import numpy as np
 import environments
 import policies
 import seeds
-from commands.options import TRAINING
-from commands.parsing import complete
+from commands.training_options import Training
 from environments.tasks import Interface
 from evolution_strategy_hebb import EvolutionStrategyHebb
 from fitness_functions import Agent, describe
@@ -241,15 +240,15 @@ class Generations:
         self.agent, self.popsize, self.n = Agent(RULE, body, INIT, n_steps), popsize, n
         self.agent.warm_up()
         theta = self.agent.first_theta(SEED, "normal")
-        drawn = local.shared_array(popsize // 2, theta.size)
-        evaluate = partial(local.evaluate, [self.agent], np.mean, 1, drawn=drawn)
+        noise = local.SharedNoise(popsize // 2, theta.size)
+        evaluate = partial(local.evaluate, [self.agent], np.mean, 1, noise=noise.draw)
         given = {"environment": [environment], "popsize": popsize, "seed": SEED}
         self.runs = {}
         for k in sorted({1, n}):
-            strategy = EvolutionStrategyHebb(theta, SEED, popsize, threads=k, drawn=drawn)
+            strategy = EvolutionStrategyHebb(theta, SEED, popsize, threads=k, noise=noise.find)
             crew = local.LocalWorkers(k, theta.size, evaluate)
             crew.map(theta, strategy.ask()[: 2 * k], lambda *_: None)  # wakes them up
-            self.runs[k] = strategy, crew, RunFolder.create(folder, complete(TRAINING, given))
+            self.runs[k] = strategy, crew, RunFolder.create(folder, asdict(Training(**given)))
 
     def sample(self) -> dict[str, float]:
         """The next generation: lifetimes per second, and where the wall time of n workers goes."""

@@ -15,8 +15,9 @@ from functools import partial
 import numpy as np
 
 import machine.startup  # noqa: F401 (first: threads and signals)
-from commands.options import TRAINING
-from commands.parsing import complete
+import seeds
+from commands.agents import agents_for
+from commands.training_options import Training
 from evolution_strategy_hebb import EvolutionStrategyHebb
 from machine.provenance import available_cores
 from workers import local, ray_cluster
@@ -140,8 +141,7 @@ def travels(n: int) -> None:
 
 def predict(name: str, threads: int) -> None:
     """Seconds of what the driver does, of a lifetime, and the share of a cluster that works."""
-    config = complete(TRAINING, {"environment": [name], "seed": 1})
-    agents = local.agents_for(config | {"early_stop": 10**9})
+    agents = agents_for(Training(environment=[name], seed=1, early_stop=10**9))
     theta, n = agents[0].first_theta(1, "normal"), agents[0].n
     strategy = EvolutionStrategyHebb(theta, 1, 2 * PAIRS)
     individuals, begun = strategy.ask(), time.perf_counter()
@@ -150,9 +150,10 @@ def predict(name: str, threads: int) -> None:
     results = [local.evaluate(agents, np.mean, 1, theta, one) for one in individuals[:4]]
     lifetime = max(result.seconds / result.steps for result in results) * 1000
     print(f"{name}: n = {n}, 1,000 steps {lifetime:.2f} s, ask {1e6 * ask:.0f} µs per pair")
-    drawn = np.ones((PAIRS, n), np.float32)
-    for what, noise in (("draws its noise", None), ("finds its noise drawn", drawn)):
-        strategy = EvolutionStrategyHebb(theta, 1, 2 * PAIRS, threads=threads, drawn=noise)
+    kept = local.SharedNoise(PAIRS, n)
+    kept.kept[:] = 1
+    for what, noise in (("draws its noise", seeds.noise), ("finds its noise drawn", kept.find)):
+        strategy = EvolutionStrategyHebb(theta, 1, 2 * PAIRS, threads=threads, noise=noise)
         begun = time.perf_counter()
         strategy.tell(range(2 * PAIRS), [0] * 2 * PAIRS)
         tell = (time.perf_counter() - begun) / PAIRS
@@ -188,7 +189,7 @@ def main() -> None:
         process = multiprocessing.get_context("fork").Process(target=predict, args=(name, cores))
         process.start()
         process.join()
-    ray_cluster.connect(complete(TRAINING, {"threads": NODES, "environment": []}))
+    ray_cluster.connect(None, NODES, [])
     for n in (61_440, 458_002):
         travels(n)
         broadcast(n)

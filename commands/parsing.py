@@ -1,10 +1,13 @@
-"""From the tables of options.py to the values of a run: parsers, defaults, checks, and what a
-resumed run may change. Imports nothing heavy, so that `--help` answers at once."""
+"""From dataclasses of options to their values: parsers, defaults, checks, and what a resumed run
+may change. Imports nothing heavy, so that `--help` answers at once."""
 
 import argparse
 import sys
+from typing import TypeVar
 
-from commands.options import Option
+from commands.options import PARTS, Option, options_of
+
+Values = TypeVar("Values")  # a dataclass of options
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,47 +24,54 @@ def fail(message: str, program: str | None = None):
     raise SystemExit(2)
 
 
-def parser(options: tuple[Option, ...], description: str) -> Parser:
-    """The command line of these options. Absent ones are left out of the namespace, so that
-    a given option can be told from a default; `complete` adds the defaults."""
-    return add_options(Parser(description=description, allow_abbrev=False), options)
+def parser(values: type, description: str) -> Parser:
+    """The command line of a dataclass of options. Absent ones are left out of the namespace, so
+    that a given option can be told from a default; `complete` adds the defaults."""
+    return add_options(Parser(description=description, allow_abbrev=False), values)
 
 
-def add_options(result: Parser, options: tuple[Option, ...]) -> Parser:
-    for option in options:
-        shown = (
-            " ".join(map(str, option.default))
-            if isinstance(option.default, list)
-            else option.default
-        )
-        default = "" if shown is None or shown is False else f" (default: {shown})"
-        kind = (
-            {"action": "store_true"}
-            if option.is_flag
-            else {"type": option.type, "nargs": option.nargs}
-        )
+def add_options(result: Parser, values: type) -> Parser:
+    """With the options of each part of a run under a title of their own."""
+    groups = {}
+    for option in options_of(values):
+        if option.part not in groups:
+            title = PARTS.get(option.part)
+            groups[option.part] = result.add_argument_group(title) if title else result
+        default = option.default
+        shown = " ".join(map(str, default)) if option.many and default else default
+        shown = "" if shown is None or shown is False else f" (default: {shown})"
+        kind = {"type": option.type, "nargs": "+" if option.many else None}
+        if option.is_flag:
+            kind = {"action": "store_true"}
         meaning = option.meaning
         if option.open:
             meaning += ": " + ", ".join(option.choices)
         elif option.choices:
             kind["choices"] = option.choices
-        result.add_argument(
-            f"--{option.name}", default=argparse.SUPPRESS, help=meaning + default, **kind
+        groups[option.part].add_argument(
+            f"--{option.name}", default=argparse.SUPPRESS, help=meaning + shown, **kind
         )
     return result
 
 
-def complete(options: tuple[Option, ...], given: dict) -> dict:
-    """Defaults for what was not given; ValueError where a value is outside its range."""
-    for option in options:
+def complete(values: type[Values], given: dict) -> Values:
+    """The values that were given, and defaults for the others; ValueError where one is outside its
+    range."""
+    for option in options_of(values):
         value = given.get(option.name)
         if value is not None and option.check and not option.check[0](value):
             raise ValueError(f"--{option.name} {value}: must be {option.check[1]}")
-    return {option.name: option.default for option in options} | given
+    return _only(values, given)
 
 
-def resumed(options: tuple[Option, ...], given: dict, known: dict) -> dict:
+def _only(values: type[Values], given: dict) -> Values:
+    """Without what is no option: the config.json of another version may hold it."""
+    return values(**{one.name: given[one.name] for one in options_of(values) if one.name in given})
+
+
+def resumed(values: type[Values], given: dict, known: dict) -> Values:
     """The arguments of a run that is resumed: those `known` of it, with what may be changed."""
+    options = options_of(values)
     known = {option.name: option.default for option in options} | known
     for option in options:
         name = option.name
@@ -79,17 +89,17 @@ def resumed(options: tuple[Option, ...], given: dict, known: dict) -> dict:
                 f"--{name} {given[name]} contradicts the run, which has {known[name]};"
                 f" a resumed run needs no --{name}"
             )
-    return known | given
+    return _only(values, known | given)
 
 
 def _possible(option: Option, value) -> bool:
     """Whether a value that was read from a file could have been given."""
     if value is None:
         return option.default is None
-    if option.nargs and not isinstance(value, list):
+    if option.many and not isinstance(value, list):
         return False
     kinds = (int, float) if option.type is float else (option.type,)
-    values = value if option.nargs else [value]
+    values = value if option.many else [value]
     return (
         all(type(one) in kinds for one in values)
         and (not option.choices or option.open or all(one in option.choices for one in values))

@@ -13,8 +13,8 @@ from gymnasium.envs.box2d.car_dynamics import (
     WHEEL_MOMENT_OF_INERTIA,
     WHEEL_R,
 )
-from numba import njit
 
+from machine.compiled import compiled
 from machine.rebound import rebound
 
 RADIUS, STIFFNESS = WHEEL_R * SIZE, 205000 * SIZE * SIZE
@@ -73,13 +73,13 @@ class Car(car_dynamics.Car):
         return [w.phase for w in self.wheels], [w.omega for w in self.wheels]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def roll(dt, power, control, moving, omega, phase, orders):
     """gymnasium's `Car.step` for the four wheels, in its order of rounding, without skid marks.
 
     power: of the engine; control (4, 3): steering, gas and brake of each; moving (4, 6): joint's
-    angle, axis x and y, velocity x and y, limit of friction; omega, phase (4,): rewritten; orders
-    (4, 3), the result: speed of the joint's motor, force x and y.
+    angle, axis x and y, velocity x and y, limit of friction; omega, phase (4,): rewritten;
+    orders (4, 3), the result: speed of the joint's motor, force x and y.
     """
     for w in range(4):
         steer, gas, brake = control[w]

@@ -14,7 +14,7 @@ import gymnasium
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
-from environments import bullet_ants
+from environments import bullet_ants, learning_tasks
 from machine.quiet import quiet
 
 gymnasium.logger.min_level = gymnasium.logger.ERROR  # "a newer version exists", at every make
@@ -73,7 +73,7 @@ def gym_registry() -> dict:
 
 def ours() -> dict[str, EnvSpec]:
     """The ids that are made here, whatever other packages have registered under these names."""
-    return CARS | bullet_ants.SPECS
+    return CARS | learning_tasks.SPECS | bullet_ants.SPECS
 
 
 def find(environment: str):

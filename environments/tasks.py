@@ -106,11 +106,8 @@ def task_of(
 
 
 # what a network may see beside its observation, of the step before (as in RL², Duan et al. 2016):
-# name -> how many numbers, and which they are
-INPUTS = {
-    "reward": (lambda body: 1, lambda body, action, reward: [reward]),
-    "action": (lambda body: body.n_outputs, lambda body, action, reward: body.as_vector(action)),
-}
+# name -> how many numbers (0: as many as the network has outputs)
+INPUTS = {"reward": 1, "action": 0}
 
 
 @dataclass(frozen=True)
@@ -185,17 +182,22 @@ class Interface:
 
     @property
     def n_recalled(self) -> int:
-        return sum(INPUTS[name][0](self) for name in self.inputs)
+        return sum(INPUTS[name] or self.n_outputs for name in self.inputs)
 
-    def recall(self, action, reward: float) -> np.ndarray:
-        """What the network sees of a step in the next one, (n_recalled,)."""
-        return np.concatenate([INPUTS[name][1](self, action, reward) for name in self.inputs])
-
-    def as_vector(self, action) -> np.ndarray:
-        """An action as (n_outputs,) numbers; a discrete one is one-hot."""
-        if isinstance(self.actions, spaces.Discrete):
-            return np.eye(self.n_outputs)[int(action) - int(self.actions.start)]
-        return np.ravel(action)
+    def recall(self, action, reward: float, recalled: np.ndarray) -> None:
+        """Fill recalled (n_recalled,), what the network sees of a step in the next one; a discrete
+        action is one-hot."""
+        begin = 0
+        for name in self.inputs:
+            end = begin + (INPUTS[name] or self.n_outputs)
+            if name == "reward":
+                recalled[begin] = reward
+            elif isinstance(self.actions, spaces.Discrete):
+                recalled[begin:end] = 0
+                recalled[begin + int(action) - int(self.actions.start)] = 1
+            else:
+                recalled[begin:end] = np.ravel(action)
+            begin = end
 
     def rest(self):
         """The zero action of the burn-in."""
@@ -230,4 +232,5 @@ def interface(
     box = isinstance(actions, spaces.Box)
     if task.bound is tanh_to_bounds and box and not actions.is_bounded():
         raise ValueError(f"{environment}: its actions have no bounds that tanh could reach")
-    return Interface(environment, task, env.observation_space, actions, wrappers, inputs)
+    space = env.observation_space
+    return Interface(environment, task, space, actions, wrappers, inputs=inputs)

@@ -46,7 +46,6 @@ __all__ = [
     "RunFolder",
     "best_generation",
     "load_agent",
-    "load_theta",
     "load_dat",
     "save_dat",
 ]
@@ -255,23 +254,6 @@ def load_agent(path: str | Path, which: str | int = "best") -> dict[str, Path]:
         kept = ", ".join(map(str, files)) if len(files) < 20 else f"{min(files)} to {max(files)}"
         raise FileError(f"generation {which} is not in {path}; allowed: best, last, {kept}")
     return files[chosen]
-
-
-def load_theta(agent, paths: dict | list) -> np.ndarray:
-    """θ of a `fitness_functions.Agent` (with what belongs behind it) from the files of its blocks,
-    by label or in order; ValueError where they are not those of its network."""
-    expected = agent.blocks(np.empty(agent.n + agent.n_observed, np.float32))
-    if isinstance(paths, dict):
-        paths = [paths[label] for label in expected if label in paths]
-    if len(paths) != len(expected):
-        labels = " and ".join(expected)
-        missing = "--path_coev" if len(paths) < len(expected) else "no --path_coev"
-        raise ValueError(f"{agent.body.environment} takes a file of {labels}: give {missing}")
-    blocks = [
-        load_dat(path, block.size, f"the {label} of {agent.rule} on {agent.body.environment}")
-        for path, (label, block) in zip(paths, expected.items(), strict=True)
-    ]
-    return agent.join(*blocks)
 
 
 def best_generation(rows: list[dict]) -> int:

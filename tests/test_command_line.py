@@ -10,7 +10,8 @@ import pytest
 import torch
 from conftest import SHORT, command, run_folder
 
-from commands import options, parsing
+from commands import parsing
+from commands.training_options import INIT_WEIGHTS, Training
 from networks.initial_weights import INITIALISATIONS
 
 
@@ -24,13 +25,13 @@ def test_help_answers_at_once():
 
 
 def test_the_reference_s_flags_have_the_reference_s_defaults():
-    defaults = parsing.complete(options.TRAINING, {})
+    defaults = parsing.complete(Training, {})
     expected = dict(
         environment=["CarRacing-v0"], hebb_rule="ABCD_lr", popsize=200, lr=0.2, decay=0.995,
         sigma=0.1, init_weights="uni", print_every=1, generations=300, threads=-1,
         folder="heb_coeffs", distribution="normal",
     )  # fmt: skip
-    assert {name: defaults[name] for name in expected} == expected
+    assert {name: getattr(defaults, name) for name in expected} == expected
 
 
 def test_a_run_writes_what_the_readme_says(short_run):
@@ -169,4 +170,4 @@ def test_coefficients_that_are_no_numbers_are_refused(tmp_path, refused):
 
 
 def test_the_tables_of_choices_are_the_tables_that_work():
-    assert options.INIT_WEIGHTS.choices == tuple(INITIALISATIONS)
+    assert INIT_WEIGHTS["choices"] == tuple(INITIALISATIONS)

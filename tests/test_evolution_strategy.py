@@ -8,6 +8,7 @@ import torch
 
 import seeds
 from evolution_strategy_hebb import OPTIMIZERS, EvolutionStrategyHebb, centred_ranks
+from workers.local import SharedNoise
 
 
 def strategy(n=1000, **options):
@@ -136,11 +137,12 @@ def test_the_step_is_the_same_whatever_number_of_threads_draws_its_noise():
 
 
 def test_the_step_is_the_same_from_the_noise_that_the_individuals_left():
-    again, left = strategy(popsize=6), strategy(popsize=6, drawn=np.zeros((3, 1000), np.float32))
-    for es in (again, left):
+    shared = SharedNoise(3, 1000)
+    again, left = strategy(popsize=6), strategy(popsize=6, noise=shared.find)
+    for es, draw in ((again, seeds.noise), (left, shared.draw)):
         for generation in range(3):
             for individual in es.ask():
-                individual.parameters(es.theta, es.drawn)
+                individual.parameters(es.theta, draw)
             es.tell(np.sin(np.arange(6) + generation), [0.0] * 6)
     np.testing.assert_array_equal(again.theta, left.theta)
     assert left.theta.any()

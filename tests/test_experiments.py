@@ -10,12 +10,10 @@ import pytest
 from conftest import command, run_folder
 
 import environments
-from analysis.evaluation import read_agent
 from analysis.experiments import Freeze, Lesion, Recorder, together
 from analysis.films import CAPTION, Film, heat_map
 from analysis.trials import time_to_recover
-from commands.options import EVALUATION
-from commands.parsing import complete
+from commands.agents import agents_of_run
 from fitness_functions import Agent, describe
 
 SHAPES = [(5, 4), (3, 5), (2, 3)]
@@ -240,8 +238,7 @@ def test_evolved_initial_weights_are_not_drawn_anew(tmp_path, refused):
 
 
 def test_a_film_that_fails_leaves_nothing_behind(short_run, tmp_path):
-    config = complete(EVALUATION, {"run": str(short_run), "max_steps": 5})
-    (living,), theta, _ = read_agent(config)
+    (living,), theta = agents_of_run(str(short_run), max_steps=5)
     with (
         pytest.raises(ValueError, match="no picture"),
         Film(str(tmp_path / "film.gif"), lambda: None, 30) as film,

@@ -8,13 +8,16 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 
+import numpy as np
 import pytest
 from conftest import ROOT, SHORT, command, outcome, run_folder
 from misbehaving import misbehaves
 
 import seeds
+from workers import local
 
 SEED, POPSIZE, GENERATIONS = 2, 20, 2
 LINE = ["--popsize", POPSIZE, "--seed", SEED, "--generations", GENERATIONS, "--threads", 2]
@@ -149,6 +152,37 @@ def test_a_failure_of_theta_itself_is_filed_by_its_generation_and_can_be_repeate
     assert again.returncode == 1  # every episode failed
     theta = [path.read_bytes() for path in run.glob("*__2.dat")]
     assert theta == [p.read_bytes() for p in (run / "failures" / kept[-1]).glob("*__2.dat")]
+
+
+def sleeper(theta, seconds):
+    time.sleep(seconds)
+    return local.Result(0.0, 0.0, 1, None, seconds)
+
+
+def test_a_lifetime_that_takes_very_long_is_named_once(monkeypatch):
+    monkeypatch.setattr(local, "SLOW_SECONDS", 0.3)
+    monkeypatch.setattr(local, "SLOW", 1)
+    pool, heard = local.LocalWorkers(2, 1, sleeper), []
+    try:
+        pool.map(np.zeros(1), [0.001, 0.002, 2.0, 0.003], lambda *said: heard.append(said))
+    finally:
+        pool.close()
+    assert [individual for individual, result in heard if individual and not result] == [2.0]
+
+
+def test_a_run_names_a_lifetime_that_hangs(tmp_path):
+    line = ["--environment", "misbehaving:Hangs-v0", *LINE, "--folder", tmp_path]
+    fast = "from workers import local; local.SLOW_SECONDS, local.SLOW = 0.5, 1; import train_hebb"
+    program = f"{fast}; train_hebb.main({[*map(str, line)]})"
+    run = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        said = run.stderr.readline()
+    finally:
+        run.kill()
+    first = min(expected_failures()[0], key=lambda name: int(name.rsplit("_", 1)[1]))
+    assert f"{first} takes very long; --lifetime_timeout" in said
 
 
 def edit(run, **changes) -> None:

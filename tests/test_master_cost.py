@@ -12,14 +12,13 @@ import json, resource, sys, time
 import numpy as np
 from run_folder.checkpoints import RunFolder
 from evolution_strategy_hebb import EvolutionStrategyHebb
-from commands.parsing import complete
-from commands.options import TRAINING
+from commands.training_options import Training
 
 n, split = 458_002, 456_640  # coefficients of 91,328 synapses, and 1,362 conv weights
 rng = np.random.default_rng(0)
 strategy = EvolutionStrategyHebb(rng.standard_normal(n, dtype=np.float32), seed=1, popsize=200)
 seconds = []
-with RunFolder.create(sys.argv[1], complete(TRAINING, {})) as folder:
+with RunFolder.create(sys.argv[1], vars(Training())) as folder:
     for generation in range(1, 6):
         began = time.perf_counter()
         fitness = rng.random(len(strategy.ask()))

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,7 @@ from test_optional_packages import without  # noqa: F401 (a fixture)
 from analysis import figures, lifetime_figures
 from analysis.lifetime_figures import components
 from analysis.trials import CONDITIONS, lived, plan
-from commands.options import FIGURES, OF_SEVERAL_RUNS
-from commands.parsing import complete
+from commands.replay_options import FIGURES, OF_SEVERAL_RUNS, EpisodesFigure, Figure
 from run_folder.checkpoints import RunFolder
 
 SIZES = {  # pixels at 150 per inch
@@ -60,8 +60,8 @@ def evaluated(short_run, tmp_path_factory):
     return folder
 
 
-def draw(figure: str, out, **given) -> None:
-    figures.draw(complete(FIGURES[figure][1], given | {"figure": figure, "out": str(out)}))
+def draw(figure: str, out, run: str | list[str], **given) -> None:
+    figures.draw(figure, run, FIGURES[figure][1](out=str(out), **given))
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -136,15 +136,14 @@ def test_a_lesion_shows_in_the_figures_of_lifetimes(short_run, tmp_path):
 def test_a_lifetime_that_is_over_earns_nothing_while_the_intact_one_goes_on(short_run):
     import matplotlib.pyplot as plt
 
-    given = {"run": str(short_run), "lesion": 5, "lesion_fraction": 1.0, "episodes": 1}
-    config = complete(FIGURES["recovery"][1], given)
-    agent, theta = lifetime_figures.agent_of(config)
+    config = EpisodesFigure(lesion=5, lesion_fraction=1.0, episodes=1)
+    agent, theta = lifetime_figures.agent_of(str(short_run), config)
     planned = plan(config, agent)
     for seed in range(100):
         intact, *_, short = (outcome.steps for _, outcome, _ in lived(planned, agent, theta, seed))
         if short < intact - 4:
             break
-    figure = lifetime_figures.recovery(plt, config | {"seed": seed})
+    figure = lifetime_figures.recovery(plt, str(short_run), replace(config, seed=seed))
     curves = {line.get_label(): line.get_ydata() for line in figure.axes[0].get_lines()}
     plt.close(figure)
     assert {*CONDITIONS} < {*curves}
@@ -159,11 +158,11 @@ def test_a_lifetime_that_is_over_earns_nothing_while_the_intact_one_goes_on(shor
 def test_recovery_is_shown_while_half_of_the_intact_lifetimes_go_on(short_run):
     import matplotlib.pyplot as plt
 
-    config = complete(FIGURES["recovery"][1], {"run": str(short_run), "lesion": 3, "episodes": 5})
-    agent, theta = lifetime_figures.agent_of(config)
+    run, config = str(short_run), EpisodesFigure(lesion=3, episodes=5)
+    agent, theta = lifetime_figures.agent_of(run, config)
     steps = sorted(agent.live(theta, seed).steps for seed in range(5))
     assert steps[2] < steps[4], "the test needs other seeds"
-    figure = lifetime_figures.recovery(plt, config)
+    figure = lifetime_figures.recovery(plt, run, config)
     (axes,) = figure.axes
     assert max(axes.get_lines()[0].get_xdata()) == steps[2]
     lasting = sum(size >= steps[2] for size in steps)
@@ -183,7 +182,7 @@ def test_runs_of_long_settings_are_named_by_their_folders_and_dots_stay_in_their
     (other / "config.json").write_text(json.dumps(config))
     draw("fitness", tmp_path / "x.svg", run=[str(evaluated), str(other)])
     assert "<!-- long_settings -->" in (tmp_path / "x.svg").read_text()
-    figure = figures.scores(plt, {"run": [str(evaluated)]})
+    figure = figures.scores(plt, [str(evaluated)], Figure())
     low, high = figure.axes[0].get_xlim()
     assert high - low >= 1
     plt.close(figure)

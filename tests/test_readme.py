@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, command, run_folder
 
-from commands import options
+from commands.readme import with_tables
 
 README = (ROOT / "README.md").read_text()
 THE_MAP = README.split("## The map")[1].split("## Results")[0]
@@ -32,7 +32,7 @@ def test_ci_runs_exactly_the_second_command():
 
 
 def test_the_tables_of_options_are_the_parser_s():
-    assert options.with_tables(README) == README, "run: python -m commands.options"
+    assert with_tables(README) == README, "run: python -m commands.readme"
 
 
 def test_every_room_and_every_file_is_on_the_map():

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 from conftest import SHORT, command, outcome, run_folder
 
-from commands import options, parsing
+from commands import parsing
+from commands.options import Option, options_of
+from commands.training_options import Training
 from run_folder import checkpoints
+
+OPTIONS = options_of(Training)
 
 
 def train(folder, *arguments, **options):
@@ -80,13 +84,13 @@ def test_a_copied_folder_resumes(short_run, tmp_path):
     assert outcome(copy) == outcome(whole)
 
 
-def another(option: options.Option, value):
+def another(option: Option, value):
     """A value that a run which has `value` of an option contradicts."""
     if option.name == "generations":
         return value - 1
     if option.is_flag:
         return not value
-    if option.nargs:
+    if option.many:
         return [*value, *value] if value else ["1"]
     if option.choices:
         return next(choice for choice in option.choices if choice != value)
@@ -95,17 +99,17 @@ def another(option: options.Option, value):
 
 def test_every_flag_that_contradicts_the_run_is_refused_by_name(short_run):
     known = checkpoints.RunFolder.open(short_run).arguments
-    for option in options.TRAINING:
+    for option in OPTIONS:
         given = {option.name: another(option, known[option.name])}
         if option.resumable:
-            parsing.resumed(options.TRAINING, given, known)
+            parsing.resumed(Training, given, known)
             continue
         with pytest.raises(ValueError, match=f"--{option.name} "):
-            parsing.resumed(options.TRAINING, given, known)
+            parsing.resumed(Training, given, known)
 
 
 def test_what_may_change_on_resume_changes_no_result():
-    free = {option.name for option in options.TRAINING if option.resumable}
+    free = {option.name for option in OPTIONS if option.resumable}
     seen = {"threads", "engine", "ray_address", "lifetime_timeout", "resume"}
     assert free == seen | {"quiet", "tensorboard"}
 
@@ -139,7 +143,7 @@ def test_a_run_starts_from_the_best_agent_of_another(short_run, tmp_path):
     "arguments, words",
     [
         (["nowhere"], ["nowhere", "does not exist"]),
-        (["RUN", "--hebb_rule", "AD"], ["holds", "values", "AD"]),
+        (["RUN", "--hebb_rule", "AD"], ["its rule is ABCD_lr", "AD"]),
         (["RUN", "--hidden", "5"], ["holds", "values"]),
         (["RUN", "--shared_rules", "4"], ["--shared_rules"]),
         (["RUN", "--normalize_observations"], ["--normalize_observations"]),

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from conftest import SHORT, coefficients, command, outcome, run_folder
 
+from commands.agents import first_theta, load_theta
+from commands.training_options import Training
 from evolution_strategy_hebb import OPTIMIZERS, EvolutionStrategyHebb
 from fitness_functions import Agent, describe
 from hebbian_weights_update import Synapses
 from rules.mirror import QUADRUPED
+from run_folder.checkpoints import load_agent
 
 ANT = "AntBulletEnv-v0"
 
@@ -132,3 +135,36 @@ def test_a_run_with_a_ratio_and_factors_is_resumed_to_the_same_bytes_and_replaye
 )
 def test_a_search_that_cannot_be_is_refused_in_one_line(tmp_path, refused, options, words):
     refused(command("train_hebb.py", *SHORT, *options, "--folder", tmp_path), *words)
+
+
+def test_a_static_run_is_where_a_rule_begins_as_a_drift_towards_its_weights(tmp_path):
+    line = ["--hebb_rule", "static", "--generations", 1, "--folder", tmp_path / "static"]
+    assert command("train_hebb.py", *SHORT, *line).returncode == 0
+    static = run_folder(tmp_path / "static")
+    config = Training(start_from=str(static), environment=["CartPole-v1"])
+    agent = cart(sigma_factors=["η=0.5"])
+    coefficients = agent.blocks(first_theta(config, agent))["coeffs"]
+    weights = Agent("static", describe("CartPole-v1"))
+    weights.be_born(load_theta(weights, load_agent(static)), 0)
+    np.testing.assert_array_equal(coefficients[:, 4], weights.policy.weights)
+    np.testing.assert_array_equal(coefficients[:, :4], [[0, 0, 0, 1]] * 8832)
+    line = ["--start_from", static, "--generations", 1, "--folder", tmp_path / "plastic"]
+    assert command("train_hebb.py", *SHORT, *line).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "source, rule, words",
+    [
+        ("plastic", "AD", ("its rule is ABCD_lr", "AD", "--hebb_rule ABCD_lr")),
+        ("plastic", "static", ("its rule is ABCD_lr", "static")),
+        ("static", "ABC", ("static run takes a rule with D", "ABC")),
+    ],
+)
+def test_a_run_of_another_rule_is_no_start(tmp_path, refused, short_run, source, rule, words):
+    run = short_run
+    if source == "static":
+        line = ["--hebb_rule", "static", "--generations", 1, "--folder", tmp_path / "static"]
+        assert command("train_hebb.py", *SHORT, *line).returncode == 0
+        run = run_folder(tmp_path / "static")
+    line = ["--start_from", run, "--hebb_rule", rule, "--folder", tmp_path / "runs"]
+    refused(command("train_hebb.py", *SHORT, *line), *words)

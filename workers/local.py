@@ -13,27 +13,24 @@ import math
 import mmap
 import multiprocessing
 import os
+import selectors
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import numpy as np
 
-from fitness_functions import Agent, Outcome, examine
+import seeds
+from fitness_functions import Agent, Outcome
+from workers.waiting import Waiting
 
-TASK_OPTIONS = ("normalization", "action_bounds", "early_stop", "update_every")
-WRAPPER_OPTIONS = ("grayscale", "frame_stack")
-LIFE_OPTIONS = (  # those of Agent
-    *("hebb_rule", "init_weights", "max_steps", "hidden", "recurrent", "shared_rules"),
-    *("normalize_observations", "seed", "mirror", "sigma_factors"),
-)
 STRIKES = 3  # a lifetime that kills its worker this often is scored as failed
+SLOW_SECONDS, SLOW = 60.0, 20  # after which, and after how many usual lifetimes, one is named
 AHEAD_SECONDS = 0.05  # work that waits at a worker, so that it never waits for the master
 MAX_REASON = 300  # characters of an exception that travel to the master, on one line
 PR_SET_PDEATHSIG = 1  # Linux: a signal for the child when its parent dies
@@ -55,35 +52,14 @@ class Result(NamedTuple):
     seen: tuple | None = None  # sums of its observations, where they are normalised
 
 
-def agents_for(config: dict, names: list[str] | None = None) -> list[Agent]:
-    """One agent per environment (of the arguments of a run, or of these names), all with the same
-    θ; ValueError where they cannot share it.
-
-    The environments are looked at in a process of its own: some start threads or take hold of
-    a device, which workers that are forked later must not inherit.
-    """
-    names = names or config["environment"]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"--environment names {name} twice; --episodes lives in it more often")
-    wrappers = tuple((name, config[name]) for name in WRAPPER_OPTIONS)
-    options = {name: config[name] for name in TASK_OPTIONS}
-    look = partial(examine, wrappers=wrappers, inputs=tuple(config["inputs"] or ()), **options)
+def map_apart(call: Callable, items: Sequence) -> list:
+    """[call(item) for item in items], in a process of its own that ends with it; ChildProcessError
+    when something in there ends that process."""
     try:
         with ProcessPoolExecutor(1, fork, _die_with, (os.getpid(),)) as process:
-            bodies = list(process.map(look, names))
+            return list(process.map(call, items))
     except BrokenProcessPool:
-        raise ValueError(f"{' or '.join(names)} ends the process that makes it") from None
-    agents = [Agent(body=body, **{name: config[name] for name in LIFE_OPTIONS}) for body in bodies]
-    for agent in agents:
-        agent.warm_up()
-    for agent in agents[1:]:
-        if agent.body.sizes != agents[0].body.sizes:
-            raise ValueError(
-                f"{names[0]} and {agent.body.environment} cannot share one set of coefficients: "
-                f"their networks have {agents[0].body.sizes}, and {agent.body.sizes}"
-            )
-    return agents
+        raise ChildProcessError("the process that was to do it has ended") from None
 
 
 def live(
@@ -104,14 +80,14 @@ def evaluate(
     episodes: int,
     theta: np.ndarray,
     individual,
-    drawn: np.ndarray | None = None,
+    noise: Callable = seeds.noise,
 ) -> Result:
     """Let an individual live its episodes in each environment; a failed one fails it.
 
-    drawn: where it leaves its noise, see `EvolutionStrategyHebb`."""
+    noise: what draws its ε, `SharedNoise` for one."""
     begun = time.perf_counter()
     n = agents[0].n
-    parameters = individual.parameters(theta[:n], drawn)
+    parameters = individual.parameters(theta[:n], noise)
     if theta.size > n:  # behind θ lies what is not evolved
         parameters = np.concatenate([parameters, theta[n:]])
     outcomes, seen = [], []
@@ -138,6 +114,22 @@ def shared_array(*shape: int) -> np.ndarray:
     return np.frombuffer(mmap.mmap(-1, max(4 * size, 1)), np.float32, size).reshape(shape)
 
 
+class SharedNoise:
+    """`seeds.noise` of a generation, in memory that a process shares with those it forks: each ε
+    is drawn where an individual needs it, and found by who sums it up."""
+
+    def __init__(self, pairs: int, n: int):
+        self.kept = shared_array(pairs, n)
+
+    def draw(self, seed: int, generation: int, pair: int, n: int) -> np.ndarray:
+        epsilon = seeds.noise(seed, generation, pair, n)
+        self.kept[pair] = epsilon
+        return epsilon
+
+    def find(self, seed: int, generation: int, pair: int, n: int) -> np.ndarray:
+        return self.kept[pair]
+
+
 def load_of(waiting: int, cores: int, ahead: float) -> float:
     """How many lifetimes to give each core: one, and `ahead` more, but while that is too much for
     an even share half of those that are waiting at most."""
@@ -154,8 +146,10 @@ class _Worker:
         self.process = fork.Process(target=_live, args=life, daemon=True)
         self.process.start()
         theirs.close()
+        self.doors = self.pipe, self.process.sentinel
         self.jobs: collections.deque[int] = collections.deque()
         self.since = time.monotonic()  # when its first job began
+        self.named = 0.0  # the beginning of the job that was named as slow
 
     def end(self) -> None:
         self.process.kill()
@@ -198,31 +192,47 @@ class LocalWorkers:
         self.evaluate, self.timeout = evaluate, timeout
         self.pace = AHEAD_SECONDS  # seconds per individual, as measured so far
         self.workers: list[_Worker] = []
+        self.doors = selectors.DefaultSelector()  # of all workers: where news come from
         for _ in range(n_workers):
             self._hire()
 
     def _hire(self) -> None:
-        self.workers.append(_Worker(self.evaluate, self.theta, self.workers))
+        worker = _Worker(self.evaluate, self.theta, self.workers)
+        self.workers.append(worker)
+        for door in worker.doors:
+            self.doors.register(door, selectors.EVENT_READ, worker)
 
     def map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
         """The results of all individuals, in their order. on_result(individual, result) is called
-        at each arrival, and (None, None) at least five times a second; it may raise."""
+        at each arrival, (individual, None) once for one that takes very long, and (None, None) at
+        least five times a second; it may raise."""
         self.theta[:] = theta
         results: list[Result | None] = [None] * len(individuals)
-        waiting = collections.deque(range(len(individuals)))
+        waiting = Waiting(individuals)
         strikes = collections.Counter()
         left = len(individuals)
         while left:
             self._hand_out(waiting, individuals)
             for index, result in self._collect(waiting, strikes, individuals):
                 results[index] = result
+                waiting.lived(index, result.seconds)
                 self.pace += 0.1 * (result.seconds - self.pace)
                 left -= 1
                 on_result(individuals[index], result)
+            for index in self._slow():
+                on_result(individuals[index], None)
             on_result(None, None)
         return results
 
-    def _hand_out(self, waiting: collections.deque, individuals: Sequence) -> None:
+    def _slow(self):
+        """Whatever has been under way for very long, and has not been named yet."""
+        limit = max(SLOW_SECONDS, SLOW * self.pace)
+        for worker in self.workers:
+            if worker.jobs and worker.named != worker.since < time.monotonic() - limit:
+                worker.named = worker.since
+                yield worker.jobs[0]
+
+    def _hand_out(self, waiting: Waiting, individuals: Sequence) -> None:
         """One to each idle worker, and to all some more if they are short; what is long must not
         lie at a busy worker while another is idle."""
         load = int(load_of(len(waiting), len(self.workers), AHEAD_SECONDS / max(self.pace, 1e-6)))
@@ -239,9 +249,7 @@ class LocalWorkers:
 
     def _collect(self, waiting, strikes, individuals):
         """(index, result) of what arrives within a fifth of a second; buries the dead."""
-        doors = {worker.pipe: worker for worker in self.workers}
-        doors |= {worker.process.sentinel: worker for worker in self.workers}
-        ready = {id(doors[door]): doors[door] for door in wait(doors, timeout=0.2)}
+        ready = {id(key.data): key.data for key, _ in self.doors.select(timeout=0.2)}
         # without news look at everybody: a process that an environment has started may keep a
         # dead worker's pipe and sentinel open
         for worker in list(ready.values()) or list(self.workers):
@@ -263,8 +271,7 @@ class LocalWorkers:
 
     def _bury(self, worker, died: bool, waiting, strikes, individuals):
         """Replace a worker; its jobs are lived again, unless one has done this too often."""
-        worker.end()
-        self.workers.remove(worker)
+        self._dismiss(worker)
         self._hire()
         if not worker.jobs:
             return
@@ -280,7 +287,13 @@ class LocalWorkers:
             yield first, Result(-math.inf, 0.0, 0, f"its worker {why}", 0.0)
         waiting.extendleft(reversed(worker.jobs))
 
+    def _dismiss(self, worker) -> None:
+        for door in worker.doors:
+            self.doors.unregister(door)
+        worker.end()
+        self.workers.remove(worker)
+
     def close(self) -> None:
-        for worker in self.workers:
-            worker.end()
-        self.workers.clear()
+        for worker in list(self.workers):
+            self._dismiss(worker)
+        self.doors.close()

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from machine.provenance import worker_count
 from machine.quiet import quiet
 
 SHIPPED = ("*.py", "*.xml")  # what the nodes get of the program, and of a user's own modules
@@ -20,15 +19,13 @@ OBJECT_STORE = 200 * 2**20  # bytes, of a Ray that is started for one run: θ ta
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
 
 
-def connect(config: dict) -> None:
-    """Reach the cluster at `ray_address`, or start a Ray of this machine's own; ValueError, one
-    line, when that cannot be. The nodes get the program, and the modules of module:Id-v0."""
-    address = config["ray_address"]
+def connect(address: str | None, cores: int, modules: Sequence[str]) -> None:
+    """Reach the cluster at an address, or start a Ray of this machine's own with so many cores;
+    ValueError, one line, when that cannot be. The nodes get the program, and these modules."""
     if importlib.util.find_spec("ray") is None:
         raise ValueError("--engine ray needs Ray: pip install -r requirements-ray.txt")
     options = {"address": address}
     if address is None:
-        cores = worker_count(config["threads"])
         options = {"address": "local", "num_cpus": cores, "include_dashboard": False}
         options["object_store_memory"] = OBJECT_STORE
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listen on 127.0.0.1 only
@@ -40,7 +37,6 @@ def connect(config: dict) -> None:
         _knock(address)
     import ray
 
-    modules = [name.partition(":")[0] for name in config["environment"] if ":" in name]
     with tempfile.TemporaryDirectory() as folder, quiet():
         ship(Path(folder), modules)
         try:

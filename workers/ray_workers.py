@@ -14,14 +14,21 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 
 from machine.quiet import quiet
 from run_folder.run_log import RunLog
-from workers import local
-from workers.local import AHEAD_SECONDS, MAX_REASON, STRIKES, LocalWorkers, Result, load_of
+from workers.local import (
+    AHEAD_SECONDS,
+    MAX_REASON,
+    STRIKES,
+    LocalWorkers,
+    Result,
+    SharedNoise,
+    load_of,
+)
+from workers.waiting import Waiting
 
 LOOK_SECONDS = 1.0  # from one look at who is in the cluster to the next
 OPEN_SECONDS = 0.5  # how long a call may stay open at a node
@@ -30,12 +37,6 @@ NODE_SECONDS = 0.0025  # or this long for each node, which keeps the driver from
 MAX_RECORDS = 1000  # of a node's log that wait for the driver
 
 log = logging.getLogger("hebb")
-
-
-def evaluator(config: dict, aggregate: Callable) -> Callable:
-    """What a node evaluates individuals with; made there, since agents are large."""
-    agents = local.agents_for(config)
-    return partial(local.evaluate, agents, aggregate, config["episodes"])
 
 
 class _Records(logging.Handler):
@@ -110,8 +111,8 @@ class RayWorkers:
     """The nodes of the cluster that `connect` has reached, with the interface of LocalWorkers.
 
     n_workers: processes per node at most, None for as many as it has CPUs. make_evaluate() runs
-    at each node and returns what LocalWorkers takes as `evaluate`. drawn: where `tell` looks for
-    noise; so many threads of the driver draw it while lifetimes are lived.
+    at each node and returns what LocalWorkers takes as `evaluate`. noise: where `tell` looks for
+    it; so many threads of the driver draw it while lifetimes are lived.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class RayWorkers:
         n: int,
         make_evaluate: Callable,
         timeout: float | None = None,
-        drawn: np.ndarray | None = None,
+        noise: SharedNoise | None = None,
         threads: int = 1,
     ):
         import ray
@@ -128,7 +129,7 @@ class RayWorkers:
         self.ray, self.limit, self.pace = ray, n_workers or math.inf, AHEAD_SECONDS
         self.actor_class, self.life = ray.remote(NodeWorkers), (n, make_evaluate, timeout)
         self.nodes: dict[str, _Node] = {}  # by Ray's id of the node
-        self.drawn, self.threads = drawn, threads
+        self.noise, self.threads = noise, threads
         self.unfit: set[str] = set()  # nodes where the workers cannot be made
         self.looked, self.had_a_node = -math.inf, False
 
@@ -136,11 +137,11 @@ class RayWorkers:
         """As LocalWorkers.map: the same results, in the same order, from any nodes."""
 
         def draw(individual) -> None:
-            individual.parameters(theta[: self.drawn.shape[1]], self.drawn)
+            individual.parameters(theta[: self.noise.kept.shape[1]], self.noise.draw)
 
         with ThreadPoolExecutor(self.threads) as pool:
             try:
-                draws = pool.map(draw, individuals[::2] if self.drawn is not None else ())
+                draws = pool.map(draw, individuals[::2] if self.noise else ())
                 results = self._map(theta, individuals, on_result)
                 list(draws)  # all of them are there, or raise
                 return results
@@ -150,7 +151,7 @@ class RayWorkers:
     def _map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
         shared = self.ray.put(np.asarray(theta, np.float32))
         results: list[Result | None] = [None] * len(individuals)
-        waiting = collections.deque(range(len(individuals)))
+        waiting = Waiting(individuals)
         strikes = collections.Counter()
         left = len(individuals)
         while left:
@@ -158,6 +159,7 @@ class RayWorkers:
             self._hand_out(waiting, individuals, shared)
             for index, result in self._collect(waiting, strikes, individuals):
                 results[index] = result
+                waiting.lived(index, result.seconds)
                 self.pace += 0.1 * (max(result.seconds, 1e-6) - self.pace)
                 left -= 1
                 on_result(individuals[index], result)
@@ -180,7 +182,7 @@ class RayWorkers:
         if self.unfit and not self.nodes:
             raise ValueError("no node of the cluster can live lifetimes; log.txt says why")
 
-    def _hand_out(self, waiting: collections.deque, individuals: Sequence, theta) -> None:
+    def _hand_out(self, waiting: Waiting, individuals: Sequence, theta) -> None:
         """Give each node what its cores need, in proportion, and open a call where none is."""
         ready = [node for node in self.nodes.values() if node.ready]
         pause = max(BUNCH_SECONDS, NODE_SECONDS * len(ready))
@@ -237,7 +239,7 @@ class RayWorkers:
                 log.warning("%s was lost with its node %d times", individuals[index], STRIKES)
                 yield index, Result(-math.inf, 0.0, 0, f"its worker died ({reason[:100]})", 0.0)
             else:
-                waiting.appendleft(index)
+                waiting.extendleft([index])
 
     def close(self) -> None:
         for node in self.nodes.values():

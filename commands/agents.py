@@ -1,0 +1,134 @@
+"""From options and files to agents and their θ."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from commands.options import part
+from commands.parsing import complete
+from commands.training_options import Training
+from fitness_functions import Agent, examine
+from hebbian_weights_update import rule_of
+from run_folder.checkpoints import RunFolder, load_agent, load_dat
+from workers.local import map_apart
+
+# files hold the rules of all synapses, whatever they were searched with
+AS_FILED = {"shared_rules": 0, "mirror": False, "sigma_factors": None, "seed": 0}
+
+
+def agents_for(config: Training, names: Sequence[str] = ()) -> list[Agent]:
+    """One agent per environment (of the arguments of a run, or of these names), all with the same
+    θ; ValueError where they cannot share it.
+
+    The environments are looked at in a process of its own: some start threads or take hold of
+    a device, which workers that are forked later must not inherit.
+    """
+    names, task = names or config.environment, part(config, "task")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--environment names {name} twice; --episodes lives in it more often")
+    task["inputs"] = tuple(task["inputs"] or ())
+    look = partial(examine, wrappers=tuple(part(config, "wrapper").items()), **task)
+    try:
+        bodies = map_apart(look, names)
+    except ChildProcessError:
+        raise ValueError(f"{' or '.join(names)} ends the process that makes it") from None
+    agents = [Agent(body=body, seed=config.seed, **part(config, "agent")) for body in bodies]
+    for agent in agents:
+        agent.warm_up()
+    for agent in agents[1:]:
+        if agent.body.sizes != agents[0].body.sizes:
+            raise ValueError(
+                f"{names[0]} and {agent.body.environment} cannot share one set of coefficients: "
+                f"their networks have {agents[0].body.sizes}, and {agent.body.sizes}"
+            )
+    return agents
+
+
+def check_static(config: Training) -> None:
+    """ValueError for options that would be without meaning."""
+    for name in ("normalization", "update_every", "shared_rules", "init_weights"):
+        value = getattr(config, name)
+        if config.hebb_rule == "static" and value != getattr(Training, name):
+            raise ValueError(f"--{name} {value}: a static network's weights are evolved, and stay")
+
+
+def first_theta(config: Training, agent: Agent) -> np.ndarray:
+    """(n,): that of the agent it starts from, or drawn; ValueError for another network's.
+
+    From a static run any rule with D begins as a drift towards its weights."""
+    if not config.start_from:
+        return agent.first_theta(config.seed, config.distribution)
+    if agent.n_observed or config.shared_rules:
+        name = "normalize_observations" if agent.n_observed else "shared_rules"
+        raise ValueError(f"--start_from and --{name} do not go together: .dat files do not tell it")
+    paths = load_agent(config.start_from)
+    rule = rule_of(RunFolder.open(config.start_from).arguments["hebb_rule"])
+    if rule == agent.rule:
+        return load_theta(agent, paths)
+    if rule.program:
+        raise ValueError(
+            f"--start_from {config.start_from}: its rule is {rule}, and that of this run is"
+            f" {agent.rule}; give --hebb_rule {rule}"
+        )
+    static = Agent("static", agent.body, hidden=config.hidden, recurrent=config.recurrent)
+    return agent.drifting(load_theta(static, paths))
+
+
+def load_theta(agent: Agent, paths: dict[str, Path] | Sequence) -> np.ndarray:
+    """θ of an agent (with what belongs behind it) from the files of its blocks, by label or in
+    order; ValueError where they are not those of its network."""
+    expected = agent.blocks(np.empty(agent.n + agent.n_observed, np.float32))
+    if isinstance(paths, dict):
+        paths = [paths[label] for label in expected if label in paths]
+    if len(paths) != len(expected):
+        labels = " and ".join(expected)
+        missing = "--path_coev" if len(paths) < len(expected) else "no --path_coev"
+        raise ValueError(f"{agent.body.environment} takes a file of {labels}: give {missing}")
+    blocks = [
+        load_dat(path, block.size, f"the {label} of {agent.rule} on {agent.body.environment}")
+        for path, (label, block) in zip(paths, expected.items(), strict=True)
+    ]
+    return agent.join(*blocks)
+
+
+def agents_of_run(
+    run: str,
+    which: str = "best",
+    names: Sequence[str] = (),
+    max_steps: int | None = None,
+) -> tuple[list[Agent], np.ndarray]:
+    """The agents of a run folder, one per environment (its own, or these names), and their θ.
+
+    which: the generation, as in `load_agent`. max_steps: in place of the run's.
+    """
+    trained, paths = RunFolder.open(run).arguments, load_agent(run, which)
+    config = replace(complete(Training, trained), **AS_FILED)
+    agents = agents_for(replace(config, max_steps=max_steps or config.max_steps), names)
+    return agents, load_theta(agents[0], paths)
+
+
+def agents_of_files(
+    paths: Sequence[str],
+    hebb_rule: str | None = None,
+    init_weights: str | None = None,
+    names: Sequence[str] = (),
+    max_steps: int | None = None,
+) -> tuple[list[Agent], np.ndarray]:
+    """The same for .dat files of coefficients and, where they are evolved, of weights; what is not
+    given is the default of train_hebb.py."""
+    for path in paths:
+        if not Path(path).exists():
+            raise ValueError(f"{path} does not exist")
+    config = replace(
+        Training(),
+        hebb_rule=hebb_rule or Training.hebb_rule,
+        init_weights=init_weights or Training.init_weights,
+        max_steps=max_steps,
+        seed=0,
+    )
+    agents = agents_for(config, names)
+    return agents, load_theta(agents[0], paths)

@@ -1,0 +1,64 @@
+"""The tasks that need learning: what they pay for, and why no fixed network can earn it."""
+
+import numpy as np
+import pytest
+
+from environments import make
+from environments.learning_tasks import SWITCH, TRIALS
+
+TASKS = ("TMaze-v0", "Reversal-v0")
+
+
+def lived(name, seed, choose):
+    """Observations, actions and rewards of a lifetime; choose(environment, observation)."""
+    env = make(name)
+    observation, _ = env.reset(seed=seed)
+    seen, actions, rewards, over = [], [], [], False
+    while not over:
+        seen.append(observation)
+        actions.append(choose(env.unwrapped, observation))
+        observation, reward, over, _, _ = env.step(actions[-1])
+        rewards.append(reward)
+    return env.unwrapped, seen, actions, rewards
+
+
+def knowing(env, observation):
+    return env.side ^ env.pictures[env.trial] ^ (env.trial >= env.switch)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_who_knows_what_is_right_earns_every_trial(name):
+    for seed in range(10):
+        _, seen, _, rewards = lived(name, seed, knowing)
+        assert sum(rewards) == TRIALS and set(rewards) == {0, 1}
+        assert len(seen) == TRIALS * {"TMaze-v0": 4, "Reversal-v0": 3}[name]
+        assert sorted(set(seen)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_fixed_answer_to_each_observation_earns_nothing_on_average(name):
+    for code in range(16):
+        answers = [code >> k & 1 for k in range(4)]
+        earned = [sum(lived(name, seed, lambda _, o: answers[o])[3]) for seed in range(60)]  # noqa: B023
+        assert abs(np.mean(earned)) < 6
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_neither_the_last_reward_nor_the_last_action_tells_what_is_right(name):
+    """At a choice the step before has paid nothing, so that `--inputs` alone cannot help."""
+    env, _, _, rewards = lived(name, 3, knowing)
+    choices = np.arange(env.choice, len(rewards), env.n_places)
+    assert not np.array(rewards)[choices[choices > 0] - 1].any()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_is_right_changes_once_and_differs_between_lifetimes(name):
+    sides, switches = set(), set()
+    for seed in range(40):
+        env, _, _, rewards = lived(name, seed, lambda env, _: env.side ^ env.pictures[env.trial])
+        paid = [reward for reward in rewards if reward]
+        assert paid == [1] * env.switch + [-1] * (TRIALS - env.switch)
+        sides.add(env.side)
+        switches.add(env.switch)
+        assert lived(name, seed, knowing)[1] == lived(name, seed, knowing)[1]
+    assert sides == {0, 1} and switches == set(range(*SWITCH))
