@@ -1,4 +1,4 @@
-"""Replay evolved agents: live N lifetimes and report what they are worth.
+"""Replay evolved agents: evaluate N lifetimes and report their fitness.
 
 python evaluate_hebb.py --run heb_coeffs/RUN_ID
 """

@@ -5,25 +5,28 @@ evolves. It knows no environment and no network: `ask` names the individuals of 
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 import seeds
+from optimizers import OPTIMIZERS
 
+AT_ONCE, BLOCK = 32, 32_768  # pairs, and elements of θ, that are summed up at once
 PENALTY = 0.01  # fitness loses PENALTY · mean(coefficients²), as in the reference
 LR_FLOOR, SIGMA_FLOOR, SIGMA_DECAY = 0.001, 0.01, 0.999  # the reference's
 
 
 class Individual(NamedTuple):
-    """Whom a worker lets live; everything about it follows from these and θ."""
+    """What a worker evaluates; everything about it follows from these and θ."""
 
     seed: int
     generation: int
     pair: int
     member: int  # 0: θ + σε, 1: θ − σε
     sigma: float
-    common: bool = False  # both members of a pair live the same episodes
+    common: bool = False  # both members of a pair have the same episodes
 
     @property
     def name(self) -> str:
@@ -43,7 +46,7 @@ class Individual(NamedTuple):
 
 
 class Centre(NamedTuple):
-    """θ itself, which lives on held-out seeds that are the same whenever it is looked at."""
+    """θ itself, which is evaluated on held-out seeds that are the same whenever it is looked at."""
 
     seed: int
     generation: int  # whose step led to it
@@ -71,74 +74,6 @@ def centred_ranks(fitness: np.ndarray) -> np.ndarray:
     ranks = ranks / (fitness.size - 1) - 0.5
     deviation = ranks.std()
     return ranks / deviation if deviation > 0 else np.zeros(fitness.size)
-
-
-class SGD:
-    """θ += lr · v with v = momentum · v + g, as torch.optim.SGD; the paper has no momentum."""
-
-    def __init__(self, n: int, momentum: float = 0.0):
-        self.momentum = momentum
-        self.moments = [np.zeros(n, np.float32)] if momentum else []
-
-    def step(self, gradient: np.ndarray, lr: float, t: int) -> np.ndarray:
-        """Δθ (n,) float32 for the t-th gradient (from 1); may reuse the gradient's memory."""
-        if self.momentum:
-            (velocity,) = self.moments
-            velocity *= np.float32(self.momentum)
-            gradient += velocity
-            velocity[:] = gradient
-        gradient *= np.float32(lr)
-        return gradient
-
-
-class Adam:
-    """Kingma & Ba 2015 with the constants and the semantics of torch.optim.Adam; `momentum`
-    other than 0 takes the place of β₁ = 0.9."""
-
-    BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-
-    def __init__(self, n: int, momentum: float = 0.0):
-        self.beta1 = momentum or self.BETA1
-        self.moments = [np.zeros(n, np.float32), np.zeros(n, np.float32)]
-
-    def step(self, gradient: np.ndarray, lr: float, t: int) -> np.ndarray:
-        """Δθ (n,) float32 for the t-th gradient (from 1)."""
-        first, second = self.moments
-        first += np.float32(1 - self.beta1) * (gradient - first)
-        second *= np.float32(self.BETA2)
-        second += np.float32(1 - self.BETA2) * gradient * gradient
-        scale = np.sqrt(second) / np.float32(np.sqrt(1 - self.BETA2**t)) + np.float32(self.EPSILON)
-        return np.float32(lr / (1 - self.beta1**t)) * first / scale
-
-
-class ClipUp:
-    """Toklu et al. 2020: v = momentum · v + lr · √n · g / |g|, no longer than 2 · lr · √n; θ += v.
-
-    Every gradient counts by its direction alone. The steps of the paper are a length for the whole
-    of θ; here lr is the root mean square of a parameter's step, so that it does not change with n.
-    """
-
-    MOMENTUM = 0.9
-
-    def __init__(self, n: int, momentum: float = 0.0):
-        self.momentum = momentum or self.MOMENTUM
-        self.moments = [np.zeros(n, np.float32)]
-
-    def step(self, gradient: np.ndarray, lr: float, t: int) -> np.ndarray:
-        """Δθ (n,) float32 for the t-th gradient (from 1)."""
-        (velocity,) = self.moments
-        unit = lr * np.sqrt(gradient.size)
-        length = float(np.linalg.norm(gradient))
-        velocity *= np.float32(self.momentum)
-        if length > 0:
-            velocity += np.float32(unit / length) * gradient
-        length = float(np.linalg.norm(velocity))
-        if length > 2 * unit:
-            velocity *= np.float32(2 * unit / length)
-        return velocity.copy()
-
-
-OPTIMIZERS = {"sgd": SGD, "adam": Adam, "clipup": ClipUp}
 
 
 class EvolutionStrategyHebb:
@@ -221,18 +156,19 @@ class EvolutionStrategyHebb:
     def _gradient(self, differences: np.ndarray) -> np.ndarray:
         """1 / (P σ) · Σ_k F_k ε_k over the population, where a pair shares ±ε: (F₊ − F₋) ε."""
         total = np.zeros_like(self.theta)
-
-        def term(pair: int) -> np.ndarray:
-            weight = np.float32(differences[pair] / (self.popsize * self.sigma))
-            return self.noise(self.seed, self.generation, pair, self.theta.size) * weight
-
         pairs = np.flatnonzero(differences).tolist()
-        # Threads, as numpy draws without the interpreter's lock while no worker has work; a few
-        # terms at a time, which are added in the order of the pairs whichever is ready first.
+        weights = (differences[pairs] / (self.popsize * self.sigma)).astype(np.float32)
+
+        def noise(pair: int) -> np.ndarray:
+            return self.noise(self.seed, self.generation, pair, total.size)
+
+        # Threads, as numpy works without the interpreter's lock while no worker has work. Whichever
+        # is ready first, each element of the sum adds its terms in the order of the pairs.
         with ThreadPoolExecutor(self.threads) as pool:
-            for first in range(0, len(pairs), self.threads):
-                for epsilon in pool.map(term, pairs[first : first + self.threads]):
-                    total += epsilon
+            for first in range(0, len(pairs), AT_ONCE):
+                terms = list(pool.map(noise, pairs[first : first + AT_ONCE]))
+                add = partial(_add, total, terms, weights[first : first + AT_ONCE])
+                list(pool.map(add, range(0, total.size, BLOCK)))
         return total
 
     def state(self) -> dict:
@@ -260,6 +196,14 @@ class EvolutionStrategyHebb:
         self.lr, self.sigma = float(state["lr"]), float(state["sigma"])
 
 
+def _add(total: np.ndarray, terms: list, weights: np.ndarray, first: int) -> None:
+    """Add weighted terms, one after the other, to a block of a sum that stays in the cache."""
+    part = total[first : first + BLOCK]
+    term = np.empty_like(part)
+    for epsilon, weight in zip(terms, weights, strict=True):
+        part += np.multiply(epsilon[first : first + BLOCK], weight, out=term)
+
+
 class EveryLifetimeFailed(RuntimeError):
     """A whole generation without one finite fitness: nothing to learn from."""
 
@@ -275,8 +219,8 @@ def run(
 ) -> None:
     """Evolve until `generations` are complete, or until the mean fitness reaches `stop_at`.
 
-    Every eval_every generations (0: never) θ itself lives eval_episodes times, and that score
-    counts instead. observer.broadcast(θ) is what the workers get to see;
+    Every eval_every generations (0: never) θ itself is evaluated eval_episodes times, and that
+    score counts instead. observer.broadcast(θ) is what the workers get;
     observer.result(individual, result) sees every individual's end, and (None, None) a few times
     a second; observer.generation(row, results) sees every generation's. What they raise ends the
     run.

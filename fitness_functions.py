@@ -12,7 +12,7 @@ from gymnasium.spaces import Box
 import environments
 import seeds
 from environments.observations import Normaliser
-from environments.tasks import Interface, interface
+from environments.tasks import Interface, interface_of
 from genome import Genome
 from hebbian_weights_update import Synapses, rule_of
 from policies import CNN_heb, MLP_heb
@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
 
 def lifetime(
     env,
-    body: Interface,
+    interface: Interface,
     policy,
     synapses: Synapses,
     seed: int | None = None,
@@ -43,16 +43,16 @@ def lifetime(
     views of the layers, which it may read or change. encode: in place of the body's. The order of
     things is the reference's (fitness_functions.py): no update after the last step.
     """
-    task, encode = body.task, encode or body.encode
+    task, encode = interface.task, encode or interface.encode
     synapses.reset()
     observation, _ = env.reset(seed=seed)
     for _ in range(task.burn_in):
-        env.step(body.rest())  # the first real action still sees the observation of the reset
+        env.step(interface.rest())  # the first real action still sees the observation of the reset
     fitness, negative = 0.0, 0
     for t in range(max_steps or environments.MAX_STEPS):
         if not policy.forward(encode(observation)):
             return Outcome(-math.inf, t, "a non-finite observation or activation")
-        action = body.act(policy.output)
+        action = interface.act(policy.output)
         observation, reward, terminated, truncated, _ = env.step(action)
         reward = float(task.reward(env, reward))
         if not math.isfinite(reward):
@@ -68,42 +68,43 @@ def lifetime(
             on_step(t, policy.activation_layers(), policy.layers(), reward)
         if stop:
             break
-        if body.inputs:
-            body.recall(action, reward, policy.recalled)
+        if interface.inputs:
+            interface.recall(action, reward, policy.recalled)
     return Outcome(fitness, t + 1)
 
 
 def describe(environment: str, wrappers: tuple = (), **options) -> Interface:
     """The spaces and the task of an environment, made for this question alone.
 
-    wrappers: (name, value) for `environments.make`; options: those of `interface`.
+    wrappers: (name, value) for `environments.make`; options: those of `interface_of`.
     """
     env = environments.make(environment, **dict(wrappers))
     try:
-        body = interface(env, environment, wrappers, **options)
+        interface = interface_of(env, environment, wrappers, **options)
     finally:
         env.close()
-    return replace(body, time_limit=environments.has_time_limit(environment))
+    return replace(interface, time_limit=environments.has_time_limit(environment))
 
 
 def examine(environment: str, wrappers: tuple = (), **options) -> Interface:
     """`describe`, and whether the environment follows its seed."""
-    body = describe(environment, wrappers, **options)
-    return replace(body, follows_seed=follows_its_seed(body))
+    interface = describe(environment, wrappers, **options)
+    return replace(interface, follows_seed=follows_its_seed(interface))
 
 
-def follows_its_seed(body: Interface, steps: int = 5) -> bool:
+def follows_its_seed(interface: Interface, steps: int = 5) -> bool:
     """Whether an environment that is made and reset twice with one seed gives the same twice, in
     its first steps; one that raises is given the benefit of the doubt."""
     found = []
     for _ in range(2):
-        env, actions = environments.make(body.environment, **dict(body.wrappers)), seeds.stream(0)
+        env = environments.make(interface.environment, **dict(interface.wrappers))
+        actions = seeds.stream(0)
         try:
             with seeds.global_generators(1):
                 found.append([np.asarray(env.reset(seed=1)[0])])
                 for _ in range(steps):
-                    output = actions.standard_normal(body.n_outputs, np.float32)
-                    observation, reward, terminated, truncated, _ = env.step(body.act(output))
+                    output = actions.standard_normal(interface.n_outputs, np.float32)
+                    observation, reward, terminated, truncated, _ = env.step(interface.act(output))
                     found[-1] += [np.asarray(observation), np.asarray(reward)]
                     if terminated or truncated:
                         break
@@ -115,17 +116,17 @@ def follows_its_seed(body: Interface, steps: int = 5) -> bool:
 
 
 class Agent(Genome):
-    """A genome with a policy network and an environment to live in.
+    """A genome with a policy network and an environment.
 
-    env: live in this one instead of making the body's. around: env -> the environment of the next
-    lifetimes, a wrapper around it for one. seen: after a lifetime with
+    env: use this one instead of making the body's. around: env -> the environment of the next
+    lifetimes, a wrapper around it for one. observed: after a lifetime with
     normalize_observations, the sums of what it has observed.
     """
 
     def __init__(
         self,
         hebb_rule: str,
-        body: Interface,
+        interface: Interface,
         init_weights: str = "uni",
         max_steps: int | None = None,
         hidden: Sequence[int] = (128, 64),
@@ -138,32 +139,35 @@ class Agent(Genome):
         env=None,
         render_mode: str | None = None,
     ):
-        self.body, self.max_steps, self.render_mode = body, max_steps, render_mode
+        self.interface, self.max_steps, self.render_mode = interface, max_steps, render_mode
         rule = rule_of(hebb_rule)
         options = {
             "hidden": hidden,
-            "n_recalled": body.n_recalled,
+            "n_recalled": interface.n_recalled,
             "recurrent": recurrent,
             "modulated": rule.modulated,
         }
-        if body.pixels:
-            policy = CNN_heb(body.n_inputs, body.n_outputs, level=body.level, **options)
+        sizes = interface.n_inputs, interface.n_outputs
+        if interface.pixels:
+            policy = CNN_heb(*sizes, level=interface.level, **options)
         else:
-            policy = MLP_heb(body.n_inputs, body.n_outputs, **options)
-        if normalize_observations and (body.pixels or not isinstance(body.observations, Box)):
-            raise ValueError(f"{body.environment}: --normalize_observations takes vectors")
-        n_observed = 2 * body.n_inputs if normalize_observations else 0
-        if mirror and (recurrent or body.inputs or not body.task.mirror):
-            what = "--recurrent or --inputs" if body.task.mirror else body.environment
+            policy = MLP_heb(*sizes, **options)
+        if normalize_observations and (
+            interface.pixels or not isinstance(interface.observations, Box)
+        ):
+            raise ValueError(f"{interface.environment}: --normalize_observations takes vectors")
+        n_observed = 2 * interface.n_inputs if normalize_observations else 0
+        if mirror and (recurrent or interface.inputs or not interface.task.mirror):
+            what = "--recurrent or --inputs" if interface.task.mirror else interface.environment
             raise ValueError(f"--mirror knows no left and right of {what}")
-        tied = body.task.mirror if mirror else None
+        tied = interface.task.mirror if mirror else None
         super().__init__(
             rule, policy, init_weights, shared_rules, n_observed, seed, tied, sigma_factors
         )
         self.synapses = Synapses(
-            rule, policy.weights, policy.shapes, body.task.normalise, policy.neurons
+            rule, policy.weights, policy.shapes, interface.task.normalise, policy.neurons
         )
-        self.seen = None
+        self.observed = None
         self._given, self._kept, self.around = env, None, lambda env: env
 
     def inside(self, env) -> "Agent":
@@ -174,19 +178,19 @@ class Agent(Genome):
 
     def warm_up(self) -> None:
         """Compile what a lifetime runs, so that the workers forked from here find it ready."""
-        observations = self.body.observations
+        observations = self.interface.observations
         blank = 0 if observations.shape == () else np.zeros(observations.shape, observations.dtype)
-        self.policy.forward(self.body.encode(blank))
+        self.policy.forward(self.interface.encode(blank))
         self.synapses.update(self.policy.activations)
 
-    def be_born(self, vector: np.ndarray, seed: int) -> np.ndarray:
+    def reset_weights(self, vector: np.ndarray, seed: int) -> np.ndarray:
         """The (S,) float32 plastic weights with which the lifetime of this seed begins, a view."""
         init = "coevolve" if self.static else self.init_weights
         evolved = self.split(vector)[2]
         self.policy.start(init, seeds.stream(seed, seeds.WEIGHTS), evolved)
         return self.policy.weights
 
-    def live(
+    def rollout(
         self, vector: np.ndarray, seed: int | None, on_step: Callable | None = None
     ) -> Outcome:
         """One lifetime of θ (with what belongs behind it): a pure function of it and the seed
@@ -195,26 +199,26 @@ class Agent(Genome):
             seed = int(np.random.SeedSequence().generate_state(1)[0])
         of_synapses, of_neurons, _, observed = self.split(vector)
         self.synapses.load(of_synapses, of_neurons)
-        encode = Normaliser(self.body.encode, observed) if self.n_observed else None
-        self.be_born(vector, seed)
+        encode = Normaliser(self.interface.encode, observed) if self.n_observed else None
+        self.reset_weights(vector, seed)
         world = seeds.integer(seed, seeds.WORLD)
         with seeds.global_generators(world):
             env, outcome = self._enter(), None
             try:
                 outcome = lifetime(
-                    self.around(env), self.body, self.policy, self.synapses, world, self.max_steps,
-                    on_step, encode,
+                    self.around(env), self.interface, self.policy, self.synapses, world,
+                    self.max_steps, on_step, encode,
                 )  # fmt: skip
                 return outcome
             finally:
-                self.seen = encode.seen if encode else None
+                self.observed = encode.sums if encode else None
                 self._leave(env, whole=outcome is not None)
 
     def _enter(self):
         if self._given is not None:
             return self._given
         env = self._kept or environments.make(
-            self.body.environment, self.render_mode, **dict(self.body.wrappers)
+            self.interface.environment, self.render_mode, **dict(self.interface.wrappers)
         )
         self._kept = None
         return env
@@ -254,11 +258,11 @@ def fitness_hebb(
 
     evolved_parameters: coefficients (S, K) float32, or (S,) for one column; then, for pixels,
     conv weights, or with `coevolve` conv and dense weights, flat. For `static` weights alone.
-    env: live in this gymnasium environment instead of making `environment`.
+    env: use this gymnasium environment instead of making `environment`.
     Returns −inf when the lifetime failed; ValueError for unknown names and wrong sizes.
     """
     if env is None:
         agent = agent_for(hebb_rule, environment, init_weights)
     else:
-        agent = Agent(hebb_rule, interface(env, environment), init_weights, env=env)
-    return agent.live(agent.join(*evolved_parameters), seed).fitness
+        agent = Agent(hebb_rule, interface_of(env, environment), init_weights, env=env)
+    return agent.rollout(agent.join(*evolved_parameters), seed).fitness

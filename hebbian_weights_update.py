@@ -94,10 +94,10 @@ class Synapses:
         self.rule, self.weights, self.shapes = rule, weights, shapes
         self.neurons = np.arange(positions) if neurons is None else neurons
         self.frozen = False
-        self.planes = np.zeros((len(rule.columns), weights.size), np.float32)
-        self.neuron_planes = np.zeros((len(rule.neuron_columns), positions), np.float32)
+        self.coefficients = np.zeros((len(rule.columns), weights.size), np.float32)
+        self.neuron_coefficients = np.zeros((len(rule.neuron_columns), positions), np.float32)
         self.memory = np.zeros((len(rule.memory), weights.size), np.float32)
-        arrays = (self.planes, self.neuron_planes, self.memory)
+        arrays = (self.coefficients, self.neuron_coefficients, self.memory)
         used = [array for array in arrays if len(array)]  # each array costs a call its handle
         self._update = None
         if rule.program:
@@ -106,9 +106,9 @@ class Synapses:
 
     def load(self, coefficients: np.ndarray, of_neurons: np.ndarray | None = None) -> None:
         """Take the coefficients of synapses, (S, K), and of neurons, (N, K of those)."""
-        self.planes[...] = coefficients.T
+        self.coefficients[...] = coefficients.T
         if of_neurons is not None:
-            self.neuron_planes[...] = of_neurons[self.neurons].T
+            self.neuron_coefficients[...] = of_neurons[self.neurons].T
 
     def reset(self) -> None:
         """Begin a lifetime: nothing is remembered, and the synapses are plastic."""

@@ -1,4 +1,4 @@
-"""The networks that live: `MLP_heb` for vectors and `CNN_heb` for images, without biases.
+"""The networks: `MLP_heb` for vectors and `CNN_heb` for images, without biases.
 
 Everything is flat and float32: the plastic weights of the dense layers one after the other, inside
 a layer number n_post·i + j for the synapse i -> j, and the activations: input, hidden, output.
@@ -123,6 +123,12 @@ class _Policy:
         if self.modulator is not None:
             pixels.squash(self.modulator)
         return good
+
+    def as_torch(self):
+        """A torch.nn.Module with a copy of the weights, see `networks.torch_modules`."""
+        from networks.torch_modules import module_of  # here: torch takes a second to import
+
+        return module_of(self)
 
     def draw(self, rng):
         """All weights by `default`, as `start` takes them for `coevolve`: float32, flat."""

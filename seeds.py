@@ -1,7 +1,7 @@
 """Every random number of a run is a function of (seed, generation, pair, member, purpose).
 
-Nothing of ours is drawn from a global generator, so a run does not depend on how many workers live
-its lifetimes, in which order they end, or how often it was stopped and resumed.
+Nothing of ours is drawn from a global generator, so a run does not depend on how many workers
+evaluate its lifetimes, in which order they end, or how often it was stopped and resumed.
 """
 
 import contextlib

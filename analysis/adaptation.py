@@ -1,7 +1,7 @@
 """What survives what: the same episodes in an unchanged and in a changed world, side by side.
 
 plastic: the run's network. frozen: the same, its plasticity ended at the moment of the change.
-static (or against): the best of the run of --against. All live from the same seeds.
+static (or against): the best of the run of --against. All have the same seeds.
 """
 
 import json
@@ -64,8 +64,8 @@ class Knockout(NamedTuple):
         return theta
 
 
-class Life(NamedTuple):
-    """One lifetime to live: who, under which change and from which step on, from which seed."""
+class Case(NamedTuple):
+    """One lifetime to evaluate: network, number of the change, step of the change, and seed."""
 
     kind: str
     change: int
@@ -73,45 +73,45 @@ class Life(NamedTuple):
     seed: int
 
 
-class Lived(NamedTuple):
+class CaseResult(NamedTuple):
     rewards: np.ndarray  # (steps,)
     steps: int
     failure: str | None
     seconds: float
 
 
-def live_one(kinds: dict[str, Kind], changes: Sequence, _, life: Life) -> Lived:
-    """Live it; a pure function of its arguments."""
+def run_case(kinds: dict[str, Kind], changes: Sequence, _, case: Case) -> CaseResult:
+    """Evaluate it; a pure function of its arguments."""
     begun = time.perf_counter()
-    agent, theta = kinds[life.kind].agent, kinds[life.kind].theta
+    agent, theta = kinds[case.kind].agent, kinds[case.kind].theta
     agent.around, change = lambda env: env, None
-    if life.change != NOTHING:
-        change = changes[life.change]
+    if case.change != NOTHING:
+        change = changes[case.change]
     if isinstance(change, Knockout):
         theta = change.change(agent, theta)
     elif change:
-        after = life.at + agent.body.task.burn_in if life.at else 0
-        make = change.change(life.seed)
+        after = case.at + agent.interface.task.burn_in if case.at else 0
+        make = change.change(case.seed)
         agent.around = lambda env: ChangingWorld(env, make, after)
     rewards: list[float] = []
     calls: list[Callable] = [lambda t, activations, weights, reward: rewards.append(reward)]
-    if kinds[life.kind].freezes:
-        calls.append(Freeze(life.at, agent.synapses))
-    _, steps, failure = local.live(agent, theta, life.seed, together(*calls))
-    return Lived(np.array(rewards), steps, failure, time.perf_counter() - begun)
+    if kinds[case.kind].freezes:
+        calls.append(Freeze(case.at, agent.synapses))
+    _, steps, failure = local.rollout(agent, theta, case.seed, together(*calls))
+    return CaseResult(np.array(rewards), steps, failure, time.perf_counter() - begun)
 
 
 def kinds_of(config: Evaluation) -> dict[str, Kind]:
     """Who is compared, in one environment, by name."""
     agents, theta = agents_of(config)
     if len(agents) > 1 and config.environment:
-        raise ValueError("--conditions and --knockout live in one --environment")
+        raise ValueError("--conditions and --knockout take one --environment")
     agent = agents[0]
     kinds = {"static" if agent.static else "plastic": Kind(agent, theta)}
     if config.conditions and not agent.static:
         kinds["frozen"] = Kind(agent, theta, freezes=True)
     if config.against:
-        where = [agent.body.environment], config.max_steps
+        where = [agent.interface.environment], config.max_steps
         (other,), other_theta = agents_of_run(config.against, config.which, *where)
         name = "static" if other.static and not agent.static else "against"
         kinds[name] = Kind(other, other_theta)
@@ -141,55 +141,55 @@ def check_options(config: Evaluation) -> None:
         raise ValueError("--against is for --conditions")
 
 
-def plan(kinds: dict[str, Kind], n_changes: int, ats: Sequence[int], seeds: range) -> list[Life]:
-    """Every lifetime: the unchanged ones first, and none of a network frozen at birth."""
-    lives = []
+def plan(kinds: dict[str, Kind], n_changes: int, ats: Sequence[int], seeds: range) -> list[Case]:
+    """Every lifetime: the unchanged ones first, and none of a network without any plasticity."""
+    cases = []
     for change in range(NOTHING, n_changes):
         for name, kind in kinds.items():
             steps = [at for at in ats if at] if kind.freezes else ats
             if change == NOTHING and not kind.freezes:
                 steps = [0]
-            lives += [Life(name, change, at, seed) for at in steps for seed in seeds]
-    return lives
+            cases += [Case(name, change, at, seed) for at in steps for seed in seeds]
+    return cases
 
 
 def evaluate(config: Evaluation) -> int:
-    """Live, compare, print, file; the exit status."""
+    """Evaluate, compare, print, file; the exit status."""
     check_options(config)
     kinds = kinds_of(config)
     agent, theta, _ = next(iter(kinds.values()))
     if config.conditions:
-        changes, ats = chosen(config.conditions, agent.body), sorted({*config.at})
+        changes, ats = chosen(config.conditions, agent.interface), sorted({*config.at})
     else:
         changes, ats = knockouts(config, agent), [0]
     seeds = range(config.seed, config.seed + (config.episodes or EPISODES))
     began = time.perf_counter()
-    lives = plan(kinds, len(changes), ats, seeds)
-    job = partial(live_one, kinds, changes)
-    crew = local.LocalWorkers(min(worker_count(config.threads), len(lives)), theta.size, job)
-    with Bar(len(lives), "lifetimes") as bar:
+    cases = plan(kinds, len(changes), ats, seeds)
+    job = partial(run_case, kinds, changes)
+    pool = local.LocalWorkers(min(worker_count(config.threads), len(cases)), theta.size, job)
+    with Bar(len(cases), "lifetimes") as bar:
         try:
-            results = crew.map(theta, lives, bar.arrived)
+            results = pool.map(theta, cases, bar.arrived)
         finally:
-            crew.close()
-    report(config, kinds, changes, ats, dict(zip(lives, results, strict=True)), seeds)
-    for life, result in zip(lives, results, strict=True):
+            pool.close()
+    report(config, kinds, changes, ats, dict(zip(cases, results, strict=True)), seeds)
+    for case, result in zip(cases, results, strict=True):
         if result.failure:
-            print(f"for one, {life.kind} with seed {life.seed} failed: {result.failure}")
+            print(f"for one, {case.kind} with seed {case.seed} failed: {result.failure}")
             break
     tell_seeds(config.seed, len(seeds), time.perf_counter() - began)
     return 0
 
 
-def report(config: Evaluation, kinds, changes, ats, lived: dict, seeds: range) -> None:
+def report(config: Evaluation, kinds, changes, ats, results: dict, seeds: range) -> None:
     """A table per step of the change, and all of it with --json."""
-    environment, sections = next(iter(kinds.values())).agent.body.environment, []
+    environment, sections = next(iter(kinds.values())).agent.interface.environment, []
     first = next(iter(kinds))
     for at in ats:
 
         def find(name: str, change: int, at=at) -> list:
             step = at if change != NOTHING or kinds[name].freezes else 0
-            return [lived[Life(name, change, step, seed)] for seed in seeds]
+            return [results[Case(name, change, step, seed)] for seed in seeds]
 
         measures = {
             name: first if kind.freezes else name
@@ -197,7 +197,7 @@ def report(config: Evaluation, kinds, changes, ats, lived: dict, seeds: range) -
             if at or not kind.freezes
         }
         rows = compare(find, measures, list(map(str, changes)), at, config.window)
-        when = f"changed after {at} steps" if at else "changed from birth on"
+        when = f"changed after {at} steps" if at else "changed from the start"
         print(f"{environment}, {when}: % of the unchanged score, {len(seeds)} episodes")
         if rows[0]["kinds"][first]["share"] is None:
             print(f"no shares: unchanged, {first} earns nothing after {at} steps")

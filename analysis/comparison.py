@@ -60,7 +60,7 @@ def curve(rewards: Sequence[np.ndarray], steps: int) -> list[float]:
 def recovery(changed, unchanged, at: int, window: int) -> tuple[float | None, float | None]:
     """The share of the episodes that come back to 90 % of the unchanged reward per step, over
     `window` steps, and the median of the steps until then. Both (None, None) where no unchanged
-    lifetime lives beyond the change."""
+    lifetime lasts beyond the change."""
     times = [
         time_to_recover(own[at:], base[at:].mean(), min(window, base.size - at))
         for own, base in zip(changed, unchanged, strict=True)
@@ -77,22 +77,22 @@ def compare(
 ) -> list[dict]:
     """A row for the unchanged world, then one per change.
 
-    find(kind, change) -> what was lived, one per seed; change -1: the unchanged world. kinds: name
+    find(kind, change) -> the results, one per seed; change -1: the unchanged world. kinds: name
     -> the kind whose unchanged lifetimes are its measure. p: the first kind's against its measure,
     the others' against the first kind; Holm's, over all changes.
     """
     every = (find(kind, change) for kind in kinds for change in range(-1, len(changes)))
-    longest = max(life.steps for lives in every for life in lives)
+    longest = max(one.steps for results in every for one in results)
     rows = []
     for change, words in enumerate(["unchanged", *changes], -1):
-        lived = [find(kind, change) for kind in kinds]
+        results = [find(kind, change) for kind in kinds]
         bases = [find(measure, -1) for measure in kinds.values()]
-        seeds = list(zip(*lived, *bases, strict=True))
-        whole = [k for k, lives in enumerate(seeds) if not any(life.failure for life in lives)]
+        seeds = list(zip(*results, *bases, strict=True))
+        whole = [k for k, each in enumerate(seeds) if not any(one.failure for one in each)]
         row = {"condition": words, "episodes": len(whole), "failed": len(seeds) - len(whole)}
         row["kinds"], rival = {}, None
-        for name, own, base in zip(kinds, lived, bases, strict=True):
-            rewards, measure = ([lives[k].rewards for k in whole] for lives in (own, base))
+        for name, own, base in zip(kinds, results, bases, strict=True):
+            rewards, measure = ([each[k].rewards for k in whole] for each in (own, base))
             row["kinds"][name], shares = _kind(rewards, measure, rival, at, window)
             row["kinds"][name]["curve"] = curve(rewards, longest)
             rival = shares if rival is None else rival

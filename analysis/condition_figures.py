@@ -1,7 +1,7 @@
 """The figures of plot_hebb.py on what survives what: shares as heat maps, rewards around a change.
 
 They read what `evaluate_hebb.py --run RUN --conditions ... --json RUN/conditions.json` (and
-`--knockout ... --json RUN/knockouts.json`) has written; nothing is lived again.
+`--knockout ... --json RUN/knockouts.json`) has written; nothing is evaluated again.
 """
 
 import json
@@ -61,7 +61,7 @@ def conditions(plt, paths: list[str], config: Figure):
             if columns:
                 columns.append(("", {}))
             groups.append(
-                (len(columns), f"{folder.name}\n{f'after {at} steps' if at else 'from birth'}")
+                (len(columns), f"{folder.name}\n{f'after {at} steps' if at else 'from the start'}")
             )
             for kind in rows[0]["kinds"]:
                 of = {row["condition"]: row["kinds"][kind]["share"] for row in rows}

@@ -1,4 +1,4 @@
-"""What stands behind evaluate_hebb.py: load an agent, live its episodes, report them."""
+"""What stands behind evaluate_hebb.py: load an agent, evaluate its episodes, report them."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import numpy as np
 import environments
 from analysis.experiments import together
 from analysis.films import SUFFIXES, Film, check_file, frames_per_second, library
-from analysis.trials import Plan, Trial, compare, live_trial, plan, table, told
+from analysis.trials import Plan, Trial, as_json, compare, plan, run_trial, table
 from commands.agents import agents_of_files, agents_of_run
 from commands.replay_options import Evaluation
 from fitness_functions import Agent
@@ -26,23 +26,23 @@ EPISODES = 100
 
 
 class Episode(NamedTuple):
-    """One lifetime to live: in which of the agents' environments, from which seed."""
+    """One lifetime to evaluate: in which of the agents' environments, from which seed."""
 
     environment: int
     seed: int
 
 
-class Lived(NamedTuple):
+class EpisodeResult(NamedTuple):
     fitness: float
     steps: int
     failure: str | None
     seconds: float
 
 
-def live_episode(agents: list[Agent], theta: np.ndarray, episode: Episode) -> Lived:
+def run_episode(agents: list[Agent], theta: np.ndarray, episode: Episode) -> EpisodeResult:
     begun = time.perf_counter()
-    outcome = local.live(agents[episode.environment], theta, episode.seed)
-    return Lived(*outcome, time.perf_counter() - begun)
+    outcome = local.rollout(agents[episode.environment], theta, episode.seed)
+    return EpisodeResult(*outcome, time.perf_counter() - begun)
 
 
 def agents_of(config: Evaluation) -> tuple[list[Agent], np.ndarray]:
@@ -61,11 +61,11 @@ def agents_of(config: Evaluation) -> tuple[list[Agent], np.ndarray]:
 
 
 def try_episode(planned: Plan, agents: list[Agent], theta: np.ndarray, episode: Episode) -> Trial:
-    return live_trial(planned, agents[episode.environment], theta, episode.seed)
+    return run_trial(planned, agents[episode.environment], theta, episode.seed)
 
 
 def evaluate(config: Evaluation) -> int:
-    """Live and report; the exit status, 1 when every episode failed."""
+    """Evaluate and report; the exit status, 1 when every episode failed."""
     config = replace(config, episodes=config.episodes or EPISODES)
     agents, theta = agents_of(config)
     planned = plan(config, agents[0])
@@ -77,24 +77,24 @@ def evaluate(config: Evaluation) -> int:
     ]
     began = time.perf_counter()
     if config.render:
-        lived = watch(agents, theta, episodes)
+        results = watch(agents, theta, episodes)
     else:
-        job = partial(try_episode, planned) if planned.after else live_episode
+        job = partial(try_episode, planned) if planned.after else run_episode
         n_workers = worker_count(config.threads)
-        crew = local.LocalWorkers(min(n_workers, len(episodes)), theta.size, partial(job, agents))
+        pool = local.LocalWorkers(min(n_workers, len(episodes)), theta.size, partial(job, agents))
         try:
-            lived = crew.map(theta, episodes, lambda *_: None)
+            results = pool.map(theta, episodes, lambda *_: None)
         finally:
-            crew.close()
+            pool.close()
     tell = partial(report_trials, planned) if planned.after else report
-    tell(config, agents, episodes, lived, time.perf_counter() - began)
+    tell(config, agents, episodes, results, time.perf_counter() - began)
     if config.video:
         print(film(config, agents[0], theta, planned))
-    return int(all(result.failure for result in lived))
+    return int(all(result.failure for result in results))
 
 
 def check_options(config: Evaluation, agents: list[Agent]) -> None:
-    """ValueError for a film that cannot be, before anything is lived for it."""
+    """ValueError for a film that cannot be, before anything is evaluated for it."""
     done = {"lesion": config.lesion, "freeze": config.freeze, "video": config.video}
     experiment = next((name for name, given in done.items() if given), None)
     if config.render and experiment:
@@ -112,17 +112,17 @@ def check_options(config: Evaluation, agents: list[Agent]) -> None:
 
 
 def film(config: Evaluation, agent: Agent, theta: np.ndarray, planned: Plan) -> str:
-    """Film the first episode, with what the options do to it; a line that says what is seen."""
+    """Film the first episode, with what the options do to it; a line that says what it shows."""
     for device in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
         os.environ.setdefault(device, "dummy")  # no window, no sound
-    path, seed, name = config.video, config.seed, agent.body.environment
-    env = environments.make(name, "rgb_array", **dict(agent.body.wrappers))
+    path, seed, name = config.video, config.seed, agent.interface.environment
+    env = environments.make(name, "rgb_array", **dict(agent.interface.wrappers))
     try:
         filmed = agent.inside(env)
         fps, layer = frames_per_second(env), config.video_weights
         with Film(path, env.render, fps, layer, planned.notes) as reel:
             done = planned.on_step(planned.asked, filmed, seed)
-            outcome = filmed.live(theta, seed, together(*done, reel))
+            outcome = filmed.rollout(theta, seed, together(*done, reel))
     except (ValueError, OSError):
         raise
     except Exception as error:  # an environment may raise anything, and so may its renderer
@@ -132,18 +132,18 @@ def film(config: Evaluation, agent: Agent, theta: np.ndarray, planned: Plan) -> 
     return f"{path}: seed {seed}, {reel.frames} pictures, fitness {outcome.fitness:.2f}"
 
 
-def watch(agents: list[Agent], theta: np.ndarray, episodes: list[Episode]) -> list[Lived]:
-    """Live in this process, in a window."""
+def watch(agents: list[Agent], theta: np.ndarray, episodes: list[Episode]) -> list[EpisodeResult]:
+    """Evaluate in this process, in a window."""
     if sys.platform == "linux" and not (
         os.environ.get("DISPLAY") or "WAYLAND_DISPLAY" in os.environ
     ):
         raise ValueError("--render needs a display; there is none (xvfb-run makes one)")
-    lived = []
+    results = []
     for episode in episodes:
         agents[episode.environment].render_mode = "human"
-        lived.append(live_episode(agents, theta, episode))
-        print(f"episode with seed {episode.seed}: {lived[-1].fitness:.2f}", flush=True)
-    return lived
+        results.append(run_episode(agents, theta, episode))
+        print(f"episode with seed {episode.seed}: {results[-1].fitness:.2f}", flush=True)
+    return results
 
 
 def report_trials(planned: Plan, config, agents, episodes, trials, seconds: float) -> None:
@@ -151,12 +151,12 @@ def report_trials(planned: Plan, config, agents, episodes, trials, seconds: floa
     tables = []
     for index, agent in enumerate(agents):
         own = [t for e, t in zip(episodes, trials, strict=True) if e.environment == index]
-        name, rows = agent.body.environment, compare(own, planned.conditions)
+        name, rows = agent.interface.environment, compare(own, planned.conditions)
         print(f"{name}, {planned}; {rows[0]['episodes']} of {len(own)} episodes last longer")
         print(*table(rows), "", sep="\n")
         tables.append({"environment": name, "conditions": rows})
     tell_seeds(config.seed, config.episodes, seconds)
-    each = [told(trial, planned.conditions) for trial in trials]
+    each = [as_json(trial, planned.conditions) for trial in trials]
     write_json(config, agents, tables, episodes, [{"conditions": parts} for parts in each])
 
 
@@ -168,37 +168,37 @@ def write_json(config: Evaluation, agents, table: list, episodes, results: list[
     if not config.json:
         return
     each = [
-        {"environment": agents[e.environment].body.environment, "seed": e.seed} | result
+        {"environment": agents[e.environment].interface.environment, "seed": e.seed} | result
         for e, result in zip(episodes, results, strict=True)
     ]
     text = json.dumps({"environments": table, "episodes": each}, indent=1)
     write_file(config.json, text.encode())
 
 
-def report(config: Evaluation, agents, episodes, lived, seconds: float) -> None:
+def report(config: Evaluation, agents, episodes, results, seconds: float) -> None:
     """A row per environment, and each episode with --json."""
-    width = max(len(agent.body.environment) for agent in agents)
+    width = max(len(agent.interface.environment) for agent in agents)
     rows, seen = [], RunFolder.open(config.run).arguments["environment"] if config.run else []
     for index, agent in enumerate(agents):
-        results = [r for e, r in zip(episodes, lived, strict=True) if e.environment == index]
-        fitness = np.array([r.fitness for r in results if r.failure is None])
-        failed = len(results) - fitness.size
+        own = [r for e, r in zip(episodes, results, strict=True) if e.environment == index]
+        fitness = np.array([r.fitness for r in own if r.failure is None])
+        failed = len(own) - fitness.size
         mean, std = (fitness.mean(), fitness.std()) if fitness.size else (np.nan, np.nan)
-        name = agent.body.environment
-        line = f"{name:{width}}  {mean:9.2f} ± {std:.2f} over {len(results)} episodes"
+        name = agent.interface.environment
+        line = f"{name:{width}}  {mean:9.2f} ± {std:.2f} over {len(own)} episodes"
         if seen and len(agents) > 1:
             line += "  (seen)" if name in seen else "  (unseen)"
-        reason = next((r.failure for r in results if r.failure), None)
+        reason = next((r.failure for r in own if r.failure), None)
         print(line + (f", {failed} of them failed: {reason}" if failed else ""))
         known = {"mean": mean, "std": std} if fitness.size else {"mean": None, "std": None}
         rows.append({"environment": name} | known | {"failed": failed})
     tell_seeds(config.seed, config.episodes, seconds)
-    results = [
+    each = [
         {
             "fitness": r.fitness if r.failure is None else None,
             "steps": r.steps,
             "failure": r.failure,
         }
-        for r in lived
+        for r in results
     ]
-    write_json(config, agents, rows, episodes, results)
+    write_json(config, agents, rows, episodes, each)

@@ -1,7 +1,7 @@
-"""What is done to a lifetime while it is lived: recordings, lesions, frozen plasticity.
+"""What is done to a lifetime while it runs: recordings, lesions, frozen plasticity.
 
 Each is a small callable with the arguments of `lifetime`'s hook, on_step(t, activations, weights,
-reward); `together` makes one of several. At the end of step t a network has lived t + 1 steps: what
+reward); `together` makes one of several. At the end of step t a network has made t + 1 steps: what
 is done "after T steps" is done at the end of step T - 1, so that step T is the first to feel it.
 """
 
@@ -28,7 +28,7 @@ def together(*callables: Callable) -> Callable:
 
 class Lesion:
     """Damage a random share of the weights of some layers, once, after `after` steps (the paper
-    damages them in mid-life in the same way).
+    damages them in the middle of a lifetime in the same way).
 
     layers: numbers from 1 at the input; None for all. fraction: the share of each layer, 0 to 1.
     to: `zero`; `saturate`, the largest absolute weight of the layer with the weight's own sign;
@@ -80,9 +80,9 @@ class Recorder:
     """Keep what a lifetime is like, per step: rewards; activations per layer (input first);
     Frobenius norms of the weights and of their changes per layer.
 
-    weights (S,): the network's own, at birth, so that the first change is known. snapshots: 0, or
-    how many times at least to keep all weights, evenly over a lifetime that is long enough;
-    `times` are the steps lived at each.
+    weights (S,): the network's own, as they begin, so that the first change is known. snapshots:
+    0, or how many times at least to keep all weights, evenly over a lifetime that is long enough;
+    `times` are the steps made until each.
     """
 
     def __init__(self, weights: np.ndarray, snapshots: int = 0):

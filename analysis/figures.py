@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import condition_figures, lifetime_figures, results
+from analysis import condition_figures, lifetime_figures, results, switch_figure
 from analysis.films import check_file, library
 from analysis.lifetime_figures import COLOURS, agent_of, layer_names, lines
+from analysis.settings import MAX_LABEL, settings
 from commands.agents import first_theta
-from commands.options import options_of
 from commands.parsing import complete
 from commands.replay_options import AgentFigure, Figure
 from commands.training_options import Training
@@ -23,8 +23,6 @@ from run_folder.checkpoints import RunFolder
 from run_folder.safe_files import write_file
 
 SUFFIXES = (".png", ".svg", ".pdf")
-MAX_LABEL = 40  # characters of a label that stands among the curves
-NOT_A_SETTING = ("loop", "workers", "output")  # parts of a run
 LOOK = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -57,21 +55,6 @@ def draw(name: str, runs: str | list[str], config: Figure) -> str:
     return out
 
 
-def setting(run: RunFolder) -> dict:
-    """The arguments of a run that make its setting: all but its seed and its housekeeping."""
-    return {
-        option.name: run.arguments.get(option.name, option.default)
-        for option in options_of(Training)
-        if option.part not in NOT_A_SETTING and option.name != "seed"
-    }
-
-
-def in_words(value) -> str:
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    return {True: "on", False: "off"}.get(value, str(value))
-
-
 def add_legend(figure, axes) -> None:
     """Among the curves where the labels are short, else in lines below them."""
     handles, labels = axes.get_legend_handles_labels()
@@ -82,23 +65,6 @@ def add_legend(figure, axes) -> None:
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + 0.16 * sum(1 + label.count("\n") for label in wrapped))
     figure.legend(handles, wrapped, loc="outside lower left", handlelength=3)
-
-
-def settings(runs: list[RunFolder]) -> dict[str, list[RunFolder]]:
-    """The runs by setting, labelled by the arguments in which the settings differ, or by the
-    folders of their first runs where that is too long to read."""
-    found = [setting(run) for run in runs]
-    names = [name for name in found[0] if any(one[name] != found[0][name] for one in found)]
-    groups: dict[str, list[RunFolder]] = {}
-    for run, one in zip(runs, found, strict=True):
-        shown = {name: in_words(one[name]) for name in names if one[name] is not None}
-        label = ", ".join(f"{name} {words}" for name, words in shown.items())
-        label = label or f"{in_words(one['environment'])}, {one['hebb_rule']}"
-        groups.setdefault(label, []).append(run)
-    folders = [group[0].path.resolve().name for group in groups.values()]
-    if max(map(len, groups)) > MAX_LABEL and len(set(folders)) == len(folders):
-        return dict(zip(folders, groups.values(), strict=True))
-    return groups
 
 
 def column(run: RunFolder, name: str) -> np.ndarray:
@@ -251,5 +217,6 @@ DRAWN = {
     "recovery": lifetime_figures.recovery,
     "coefficients": coefficients,
     "scores": scores,
+    "switch": switch_figure.switch,
     **condition_figures.DRAWN,
 }

@@ -1,4 +1,4 @@
-"""The figures of plot_hebb.py that live: one lifetime from inside, the ways of the weights through
+"""The figures of plot_hebb.py of lifetimes: one from inside, the ways of the weights through
 several, and what rewards become after damage."""
 
 import itertools
@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 
 from analysis.experiments import Recorder, together
-from analysis.trials import lived, plan
+from analysis.trials import plan, rollouts
 from commands.agents import agents_of_run
 from commands.replay_options import EpisodesFigure, LifetimeFigure
 from fitness_functions import Agent
@@ -35,10 +35,10 @@ def agent_of(run: str, config) -> tuple[Agent, np.ndarray]:
 
 
 def record(config: LifetimeFigure, agent: Agent, theta: np.ndarray, seed: int, snapshots: int = 0):
-    """Live one lifetime, with what the options do to it, and keep what it is like."""
+    """Evaluate one lifetime, with what the options do to it, and keep what it is like."""
     planned = plan(config, agent)
-    recorder = Recorder(agent.be_born(theta, seed), snapshots)
-    outcome = agent.live(
+    recorder = Recorder(agent.reset_weights(theta, seed), snapshots)
+    outcome = agent.rollout(
         theta, seed, together(*planned.on_step(planned.asked, agent, seed), recorder)
     )
     if outcome.failure:
@@ -102,7 +102,7 @@ def lifetime(plt, run: str, config: LifetimeFigure):
     for panel in (left[3], right[len(agent.policy.sizes) - 1]):
         panel.set_xlabel("step")
         panel.tick_params(labelbottom=True)
-    figure.suptitle(f"{agent.body.environment}, one lifetime (seed {config.seed})")
+    figure.suptitle(f"{agent.interface.environment}, one lifetime (seed {config.seed})")
     return figure
 
 
@@ -172,7 +172,7 @@ def weights(plt, run: str, config: EpisodesFigure):
     space.plot([], [], "o", color="grey", label="start")
     space.plot([], [], "s", color="grey", markeredgecolor="black", label="end")
     figure.legend(loc="outside lower center", ncols=7)
-    figure.suptitle(f"{agent.body.environment}: all {agent.policy.n_plastic} weights")
+    figure.suptitle(f"{agent.interface.environment}: all {agent.policy.n_plastic} weights")
     return figure
 
 
@@ -186,7 +186,7 @@ def recovery(plt, run: str, config: EpisodesFigure):
         raise ValueError("recovery from what? give --lesion STEP, --freeze STEP or both")
     kept: dict[str, list] = {condition: [] for condition in planned.conditions}
     for seed in range(config.seed, config.seed + config.episodes):
-        for condition, outcome, rewards in lived(planned, agent, theta, seed):
+        for condition, outcome, rewards in rollouts(planned, agent, theta, seed):
             if outcome.failure:
                 raise ValueError(f"the lifetime with seed {seed} failed: {outcome.failure}")
             kept[condition].append(rewards)
@@ -195,7 +195,7 @@ def recovery(plt, run: str, config: EpisodesFigure):
         raise ValueError(f"the longest intact lifetime has {longest} steps, not {planned.after}")
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
     sizes = sorted(rewards.size for rewards in kept["intact"])
-    shown = max(sizes[len(sizes) // 2], planned.after + 1)  # steps that half of them live
+    shown = max(sizes[len(sizes) // 2], planned.after + 1)  # steps that half of them reach
     lasting = sum(size >= shown for size in sizes)
     window = min(WINDOW, planned.after)  # the lesion lies behind the first full mean
     for (condition, each), line in zip(kept.items(), lines(), strict=False):
@@ -213,6 +213,6 @@ def recovery(plt, run: str, config: EpisodesFigure):
     of = f"mean and quartiles of {config.episodes} lifetimes ({lasting} at the right end)"
     of += f", over the last {window} steps"
     axes.set(xlabel="step", ylabel="reward per step")
-    axes.set_title(f"{agent.body.environment}: {planned}\n{of}", loc="left")
+    axes.set_title(f"{agent.interface.environment}: {planned}\n{of}", loc="left")
     axes.legend(loc="best")
     return figure

@@ -72,7 +72,7 @@ def rows(runs: list[RunFolder], by_name: dict[str, list[dict]]) -> list[dict]:
     """A row per environment that a trained agent was evaluated in, from its lineage and its
     episodes."""
     *earlier, run = runs
-    lived = [*(one.best_of(one.kept()) for one in earlier), run.rows[-1]["generation"]]
+    generations = [*(one.best_of(one.kept()) for one in earlier), run.rows[-1]["generation"]]
     seconds = sum(one.rows[-1]["elapsed"] for one in runs)
     arguments, result = run.arguments, []
     for name, own in by_name.items():
@@ -91,7 +91,7 @@ def rows(runs: list[RunFolder], by_name: dict[str, list[dict]]) -> list[dict]:
                 + (f", {failed} failed" if failed else ""),
                 "95 % of the mean": f"{low:.1f} to {high:.1f}",
                 "seeds": f"{min(seeds)} to {max(seeds)}",
-                "generations": " + ".join(map(str, lived)),
+                "generations": " + ".join(map(str, generations)),
                 "population": str(arguments["popsize"]),
                 "hours": f"{seconds / 3600:.1f}",
                 "hardware": f"{run.config.get('cores', CORES)} cores, {run.config['platform']}",
@@ -131,13 +131,13 @@ def markdown() -> tuple[str, str]:
         table(all_rows, tuple(all_rows[0])),
         "",
     ]
-    for folder, (lived, by_name) in zip(folders, agents, strict=True):
+    for folder, (runs, by_name) in zip(folders, agents, strict=True):
         full += [
             f"## {folder.name}",
             "",
             "Trained with",
             "",
-            *(f"    {command(run)}" for run in lived),
+            *(f"    {command(run)}" for run in runs),
             "",
             "and evaluated with",
             "",

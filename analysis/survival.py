@@ -3,8 +3,8 @@ RESULTS.md says of them.
 
     python -m analysis.survival
 
-lives all of it anew, with each plastic agent of trained/ against the static one of its task; then
-`python -m analysis.results` writes it down.
+evaluates all of it anew, with each plastic agent of trained/ against the static one of its task;
+then `python -m analysis.results` writes it down.
 """
 
 import os
@@ -41,10 +41,10 @@ def command(folder: Path, static: str | None, what: str = "conditions") -> list[
 
 
 def table(sections: list[dict]) -> list[str]:
-    """A row per condition: shares in percent, from birth on and from mid-life on."""
+    """A row per condition: shares in percent, for each step of the change."""
     titles, columns = ["condition"], []
     for section in sections:
-        when = f"after {section['at']}" if section["at"] else "birth"
+        when = f"after {section['at']}" if section["at"] else "the start"
         for kind in section["rows"][0]["kinds"]:
             titles.append(f"{when}: {kind}")
             columns.append((section, kind))
@@ -89,7 +89,7 @@ def markdown(trained: Path) -> list[str]:
             "",
         ]
         for section in sections:
-            when = f"After {section['at']} steps" if section["at"] else "From birth on"
+            when = f"After {section['at']} steps" if section["at"] else "From the start"
             others = list(section["rows"][0]["kinds"])[1:]
             parts += [f"- {when} {verdict(section['rows'], name)}." for name in others]
         if "static" in sections[0]["rows"][0]["kinds"]:

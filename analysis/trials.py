@@ -92,7 +92,7 @@ class Part(NamedTuple):
     fitness: float
     steps: int
     before: float  # mean reward per step
-    after: float  # the same, with 0 for the steps that only the intact lifetime lives; nan: none
+    after: float  # the same, with 0 for the steps that only the intact lifetime reaches; nan: none
     recovery: float  # steps; nan when it did not recover
 
 
@@ -105,21 +105,21 @@ class Trial(NamedTuple):
     parts: tuple[Part, ...] = ()
 
 
-def lived(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Iterator[tuple]:
+def rollouts(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Iterator[tuple]:
     """The same episode under every condition of a plan, one after the other: condition, outcome
     and the rewards of its steps."""
     for condition in plan.conditions:
         rewards: list[float] = []
         note = functools.partial(_note, rewards)
         on_step = together(*plan.on_step(condition, agent, seed), note)
-        yield condition, local.live(agent, theta, seed, on_step), np.array(rewards)
+        yield condition, local.rollout(agent, theta, seed, on_step), np.array(rewards)
 
 
-def live_trial(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Trial:
+def run_trial(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Trial:
     """One episode of an experiment; a failed lifetime fails it."""
     begun = time.perf_counter()
     parts, window = [], plan.window
-    for condition, (fitness, steps, failure), rewards in lived(plan, agent, theta, seed):
+    for condition, (fitness, steps, failure), rewards in rollouts(plan, agent, theta, seed):
         if failure:
             return Trial(steps, f"{condition}: {failure}", time.perf_counter() - begun)
         before, after = np.split(rewards, [plan.after])
@@ -138,7 +138,7 @@ def _note(rewards: list, t, activations, weights, reward) -> None:
 
 
 def time_to_recover(rewards: np.ndarray, level: float, window: int) -> float:
-    """Steps until the first `window` steps, all of them lived, whose mean reward is at least
+    """Steps until the first `window` steps, all within the lifetime, whose mean reward is at least
     90 % of `level`, the mean of the intact lifetime after the same step. nan: never.
 
     rewards: (n,), from the damage on. For a negative level: 10 % below it.
@@ -154,13 +154,13 @@ def time_to_recover(rewards: np.ndarray, level: float, window: int) -> float:
 
 def compare(trials: Sequence[Trial], conditions: Sequence[str]) -> list[dict]:
     """A row per condition over the episodes that did not fail and in which the intact network
-    lived beyond the damage. ValueError when there is none."""
+    lasted beyond the damage. ValueError when there is none."""
     whole = [trial.parts for trial in trials if not trial.failure]
     used = [parts for parts in whole if not math.isnan(parts[0].after)]
     if not used:
         longest = max((parts[0].steps for parts in whole), default=0)
         raise ValueError(
-            f"no intact lifetime of {len(trials)} lives beyond the step of the damage: the longest"
+            f"no intact lifetime of {len(trials)} lasts beyond the step of the damage: the longest"
             f" has {longest} steps, and {len(trials) - len(whole)} failed"
         )
     rows = []
@@ -199,7 +199,7 @@ def table(rows: Sequence[dict]) -> list[str]:
     return lines
 
 
-def told(trial: Trial, conditions: Sequence[str]) -> dict:
+def as_json(trial: Trial, conditions: Sequence[str]) -> dict:
     """An episode for the file of --json; None for what there is not."""
     parts = zip(conditions, trial.parts, strict=False)
     return {

@@ -144,22 +144,23 @@ class Recorder(gymnasium.Wrapper):
         return result
 
 
-def full_length(body: Interface) -> tuple[Interface, int]:
-    """A body that nothing stops, and the number of its policy's steps."""
-    return replace(body, task=replace(body.task, grace=FULL)), FULL - body.task.burn_in
+def full_length(interface: Interface) -> tuple[Interface, int]:
+    """The interface of a task that nothing stops, and the number of its policy's steps."""
+    task = replace(interface.task, grace=FULL)
+    return replace(interface, task=task), FULL - task.burn_in
 
 
 class Episode:
     """A lifetime at full length, and each of its parts repeated."""
 
     def __init__(self, environment: str):
-        body, n_steps = full_length(describe(environment))
-        agent_of = partial(Agent, RULE, body, INIT, n_steps)
-        self.agent, self.body = agent_of(), body
+        interface, n_steps = full_length(describe(environment))
+        agent_of = partial(Agent, RULE, interface, INIT, n_steps)
+        self.agent, self.interface = agent_of(), interface
         self.theta = self.agent.first_theta(SEED, "normal")
         self.make, self.world = partial(environments.make, environment), seeds.integer(SEED, 0)
         with contextlib.closing(Recorder(self.make())) as env:
-            agent_of(env=env).live(self.theta, SEED)
+            agent_of(env=env).rollout(self.theta, SEED)
             self.moments = env.moments
 
     def enter(self, make: Callable):
@@ -188,21 +189,23 @@ class Episode:
 
     def parts(self) -> dict[str, Callable]:
         """The policy's step in the order of `lifetime`, as calls for `timed`."""
-        body, agent, policy = self.body, self.agent, self.agent.policy
+        interface, agent, policy = self.interface, self.agent, self.agent.policy
         state = policy.weights, policy.activations, policy.shapes
         features = policy.activations[: policy.sizes[0]]
         agent.synapses.load(agent.split(self.theta)[0])
-        if body.pixels:
+        if interface.pixels:
             see = partial(pixels.see, *policy.kernels, *policy._buffers, features)
             calls = {
-                "resize, ms": lambda _, __, observation: policy._resize(body.encode(observation)),
+                "resize, ms": lambda _, __, observation: policy._resize(
+                    interface.encode(observation)
+                ),
                 "convolutions, ms": lambda *_: see(),
             }
         else:
-            calls = {"": lambda _, __, seen: np.copyto(features, body.encode(seen))}
+            calls = {"": lambda _, __, seen: np.copyto(features, interface.encode(seen))}
         return calls | {
             "dense layers, ms": lambda *_: policies._dense(*state),
-            "action from the output, ms": lambda *_: body.act(policy.output),
+            "action from the output, ms": lambda *_: interface.act(policy.output),
             "rule and normalisation, ms": lambda *_: agent.synapses.update(policy.activations),
         }
 
@@ -217,7 +220,7 @@ class Episode:
 
     def whole(self) -> dict[str, float]:
         begun = perf_counter()
-        outcome = self.agent.live(self.theta, SEED)
+        outcome = self.agent.rollout(self.theta, SEED)
         return {LIFE: 1e3 * (perf_counter() - begun) / outcome.steps}
 
     def samples(self, subject: Subject) -> list[Callable]:
@@ -234,10 +237,10 @@ class Generations:
     """Two runs from the same seed, hence of the same lifetimes: on one worker and on n."""
 
     def __init__(self, environment: str, popsize: int, n: int, folder: Path, full: bool):
-        body, n_steps = describe(environment), None
+        interface, n_steps = describe(environment), None
         if full:
-            body, n_steps = full_length(body)
-        self.agent, self.popsize, self.n = Agent(RULE, body, INIT, n_steps), popsize, n
+            interface, n_steps = full_length(interface)
+        self.agent, self.popsize, self.n = Agent(RULE, interface, INIT, n_steps), popsize, n
         self.agent.warm_up()
         theta = self.agent.first_theta(SEED, "normal")
         noise = local.SharedNoise(popsize // 2, theta.size)
@@ -246,9 +249,9 @@ class Generations:
         self.runs = {}
         for k in sorted({1, n}):
             strategy = EvolutionStrategyHebb(theta, SEED, popsize, threads=k, noise=noise.find)
-            crew = local.LocalWorkers(k, theta.size, evaluate)
-            crew.map(theta, strategy.ask()[: 2 * k], lambda *_: None)  # wakes them up
-            self.runs[k] = strategy, crew, RunFolder.create(folder, asdict(Training(**given)))
+            pool = local.LocalWorkers(k, theta.size, evaluate)
+            pool.map(theta, strategy.ask()[: 2 * k], lambda *_: None)  # wakes them up
+            self.runs[k] = strategy, pool, RunFolder.create(folder, asdict(Training(**given)))
 
     def sample(self) -> dict[str, float]:
         """The next generation: lifetimes per second, and where the wall time of n workers goes."""
@@ -258,28 +261,28 @@ class Generations:
 
     def generation(self, k: int) -> tuple[float, dict[str, float]]:
         """What `evolution_strategy_hebb.run` and its observer do with one, and its times."""
-        strategy, crew, folder = self.runs[k]
+        strategy, pool, folder = self.runs[k]
         begun = perf_counter()
-        results = crew.map(strategy.theta, strategy.ask(), lambda *_: None)
-        lived = perf_counter()
+        results = pool.map(strategy.theta, strategy.ask(), lambda *_: None)
+        evaluated = perf_counter()
         fitness = np.array([result.fitness for result in results])
         moved = strategy.tell(fitness, [result.mean_square for result in results])
-        told = perf_counter()
+        updated = perf_counter()
         row = {"generation": strategy.generation, "mean": float(fitness.mean())} | moved
         blocks = self.agent.blocks(strategy.theta)
         folder.save(strategy.generation, strategy.state(), row, blocks)
         saved = perf_counter()
         seconds = {
             INSIDE: sum(result.seconds for result in results) / k,
-            "step of θ, %": told - lived,
-            "files, %": saved - told,
+            "step of θ, %": updated - evaluated,
+            "files, %": saved - updated,
         }
         wall = saved - begun
         shares = {name: 100 * spent / wall for name, spent in seconds.items()}
         rest = {"handing out, and waiting for the last, %": 100 - sum(shares.values())}
-        return self.popsize / (lived - begun), {"generation, s": wall} | shares | rest
+        return self.popsize / (evaluated - begun), {"generation, s": wall} | shares | rest
 
     def close(self) -> None:
-        for _, crew, folder in self.runs.values():
-            crew.close()
+        for _, pool, folder in self.runs.values():
+            pool.close()
             folder.close()

@@ -90,13 +90,13 @@ def sleeper(seconds: float):
     return partial(sleep, seconds)
 
 
-def timed(crew, theta: np.ndarray, popsize: int) -> tuple[float, float]:
+def timed(pool, theta: np.ndarray, popsize: int) -> tuple[float, float]:
     """Seconds of a generation, and of those the driver's own work; a first one, in which nodes
     start and fetch code, does not count."""
     strategy = EvolutionStrategyHebb(theta, 1, popsize)
-    crew.map(theta, strategy.ask()[: 2 * NODES], lambda *_: None)
+    pool.map(theta, strategy.ask()[: 2 * NODES], lambda *_: None)
     wall, own = time.perf_counter(), time.process_time()
-    crew.map(theta, strategy.ask(), lambda *_: None)
+    pool.map(theta, strategy.ask(), lambda *_: None)
     return time.perf_counter() - wall, time.process_time() - own
 
 
@@ -109,10 +109,10 @@ def driver() -> None:
         (CORES, 0.0, None, 65_536, "lifetimes that take no time"),
         (1, 0.0, 1.0, 4096, "one result a call"),
     ):
-        crew = SimulatedCluster(theta.size, cores, seconds, told)
-        wall, own = timed(crew, theta, popsize)
-        for node in crew.nodes.values():
-            crew.ray.kill(node.actor)
+        pool = SimulatedCluster(theta.size, cores, seconds, told)
+        wall, own = timed(pool, theta, popsize)
+        for node in pool.nodes.values():
+            pool.ray.kill(node.actor)
         ideal = f", {popsize * seconds / NODES / cores / wall:.0%} of the ideal" if seconds else ""
         print(
             f"{NODES} nodes of {cores} simulated workers, {what}: {popsize / wall:.0f} results/s"
@@ -122,12 +122,12 @@ def driver() -> None:
 
 def share(cores: int) -> None:
     """What is left beside lifetimes of exactly one second, on real workers."""
-    crew = RayWorkers(cores, 61_440, partial(sleeper, 1.0))
+    pool = RayWorkers(cores, 61_440, partial(sleeper, 1.0))
     theta, popsize = np.zeros(61_440, np.float32), 10 * cores
-    wall, _ = timed(crew, theta, popsize)
+    wall, _ = timed(pool, theta, popsize)
     print(f"{popsize} lifetimes of 1 s on {cores} workers: {wall:.3f} s, Ray {1 - 10 / wall:.2%}")
-    for node in crew.nodes.values():
-        crew.ray.kill(node.actor)
+    for node in pool.nodes.values():
+        pool.ray.kill(node.actor)
 
 
 def travels(n: int) -> None:
@@ -168,15 +168,15 @@ def predict(name: str, threads: int) -> None:
 
 def broadcast(n: int) -> None:
     """Seconds until all simulated nodes have a θ."""
-    crew, theta = SimulatedCluster(n, 1, 0.0), np.zeros(n, np.float32)
+    pool, theta = SimulatedCluster(n, 1, 0.0), np.zeros(n, np.float32)
     individuals = EvolutionStrategyHebb(theta[:2], 1, NODES).ask()
     seconds = []
     for _ in range(6):
         begun = time.perf_counter()
-        crew.map(theta, individuals, lambda *_: None)
+        pool.map(theta, individuals, lambda *_: None)
         seconds.append(time.perf_counter() - begun)
-    for node in crew.nodes.values():
-        crew.ray.kill(node.actor)
+    for node in pool.nodes.values():
+        pool.ray.kill(node.actor)
     print(
         f"n = {n}: θ to {NODES} nodes and a result of each: {1e3 * np.median(seconds[1:]):.1f} ms"
     )

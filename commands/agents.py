@@ -29,21 +29,27 @@ def agents_for(config: Training, names: Sequence[str] = ()) -> list[Agent]:
     names, task = names or config.environment, part(config, "task")
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"--environment names {name} twice; --episodes lives in it more often")
+            raise ValueError(
+                f"--environment names {name} twice; --episodes gives more lifetimes in it"
+            )
     task["inputs"] = tuple(task["inputs"] or ())
     look = partial(examine, wrappers=tuple(part(config, "wrapper").items()), **task)
     try:
-        bodies = map_apart(look, names)
+        interfaces = map_apart(look, names)
     except ChildProcessError:
         raise ValueError(f"{' or '.join(names)} ends the process that makes it") from None
-    agents = [Agent(body=body, seed=config.seed, **part(config, "agent")) for body in bodies]
+    agents = [
+        Agent(interface=interface, seed=config.seed, **part(config, "agent"))
+        for interface in interfaces
+    ]
     for agent in agents:
         agent.warm_up()
     for agent in agents[1:]:
-        if agent.body.sizes != agents[0].body.sizes:
+        if agent.interface.sizes != agents[0].interface.sizes:
             raise ValueError(
-                f"{names[0]} and {agent.body.environment} cannot share one set of coefficients: "
-                f"their networks have {agents[0].body.sizes}, and {agent.body.sizes}"
+                f"{names[0]} and {agent.interface.environment} cannot share one set of"
+                f" coefficients: their networks have {agents[0].interface.sizes}, and"
+                f" {agent.interface.sizes}"
             )
     return agents
 
@@ -74,7 +80,7 @@ def first_theta(config: Training, agent: Agent) -> np.ndarray:
             f"--start_from {config.start_from}: its rule is {rule}, and that of this run is"
             f" {agent.rule}; give --hebb_rule {rule}"
         )
-    static = Agent("static", agent.body, hidden=config.hidden, recurrent=config.recurrent)
+    static = Agent("static", agent.interface, hidden=config.hidden, recurrent=config.recurrent)
     return agent.drifting(load_theta(static, paths))
 
 
@@ -87,9 +93,9 @@ def load_theta(agent: Agent, paths: dict[str, Path] | Sequence) -> np.ndarray:
     if len(paths) != len(expected):
         labels = " and ".join(expected)
         missing = "--path_coev" if len(paths) < len(expected) else "no --path_coev"
-        raise ValueError(f"{agent.body.environment} takes a file of {labels}: give {missing}")
+        raise ValueError(f"{agent.interface.environment} takes a file of {labels}: give {missing}")
     blocks = [
-        load_dat(path, block.size, f"the {label} of {agent.rule} on {agent.body.environment}")
+        load_dat(path, block.size, f"the {label} of {agent.rule} on {agent.interface.environment}")
         for path, (label, block) in zip(paths, expected.items(), strict=True)
     ]
     return agent.join(*blocks)

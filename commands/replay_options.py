@@ -21,7 +21,7 @@ class Lesions:
     lesion_to: str = option(
         "zero",
         "what damaged weights become: 0, the layer's largest absolute weight with their own sign,"
-        " or as drawn at birth",
+        " or as first drawn",
         choices=("zero", "saturate", "random"),
     )
     freeze: int | None = option(None, "end all plasticity after this many steps", AT_LEAST_1)
@@ -38,7 +38,7 @@ class Changes:
     )
     at: list[int] = option(
         [0, 300],
-        "steps after which the world changes (0: at birth), a table for each",
+        "steps after which the world changes (0: from the start), a table for each",
         (lambda steps: min(steps) >= 0, "whole numbers from 0 on"),
     )
     against: str | None = option(
@@ -62,7 +62,7 @@ class Replay:
     run: str | None = option(None, "run folder to replay; needs no other option")
     which: str = option(**WHICH)
     environment: list[str] | None = option(
-        None, "ids to live in (default: those of the run, or CarRacing-v0)", source=REFERENCE
+        None, "ids to evaluate in (default: those of the run, or CarRacing-v0)", source=REFERENCE
     )
     hebb_rule: str | None = option(None, **HEBB_RULE)
     init_weights: str | None = option(None, **INIT_WEIGHTS)
@@ -73,7 +73,7 @@ class Replay:
         None, "the .dat of the CNN parameters or co-evolved weights", source=REFERENCE
     )
     episodes: int | None = option(
-        None, "lifetimes to live (default: 100, but 20 under each condition)", AT_LEAST_1
+        None, "lifetimes to evaluate (default: 100, but 20 under each condition)", AT_LEAST_1
     )
     seed: int = option(0, "of the first episode; the next ones count on", NOT_NEGATIVE)
     threads: int = option(**THREADS)
@@ -123,7 +123,7 @@ class AgentFigure(Figure):
 
 @dataclass(frozen=True)
 class _Lifetimes(AgentFigure):
-    environment: str | None = option(None, "id to live in (default: the first of the run)")
+    environment: str | None = option(None, "id to evaluate in (default: the first of the run)")
     seed: int = option(0, "of the first lifetime; the next ones count on", NOT_NEGATIVE)
     max_steps: int | None = option(**MAX_STEPS)
 
@@ -143,7 +143,13 @@ class EpisodesFigure(Lesions, _Episodes):
     pass
 
 
-OF_SEVERAL_RUNS = ("fitness", "scores", "conditions")  # figures; the others show one
+@dataclass(frozen=True)
+class SwitchFigure(AgentFigure):
+    seed: int = option(0, "of the first lifetime; the next ones count on", NOT_NEGATIVE)
+    episodes: int = option(5, "lifetimes to show", AT_LEAST_1)
+
+
+OF_SEVERAL_RUNS = ("fitness", "scores", "conditions", "switch")  # figures; the others show one
 FIGURES = {  # of plot_hebb.py -> what it shows, and its options
     "fitness": ("fitness over generations, settings side by side", Figure),
     "lifetime": ("reward, activations, weights and their changes", LifetimeFigure),
@@ -151,6 +157,7 @@ FIGURES = {  # of plot_hebb.py -> what it shows, and its options
     "recovery": ("rewards of the same lifetimes intact, lesioned, frozen and both", EpisodesFigure),
     "coefficients": ("coefficients before and after evolution", AgentFigure),
     "scores": ("each run's results.json, by environment, side by side", Figure),
+    "switch": ("right choices around the switch of TMaze-v0 or Reversal-v0", SwitchFigure),
     "conditions": ("each run's conditions.json: what is left of the score", Figure),
     "adaptation": ("the run's conditions.json: rewards around the change", Figure),
     "knockouts": ("the run's knockouts.json: what is left without a column", Figure),

@@ -75,10 +75,11 @@ class Screen:
         )
         tell("".join(cells))
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, needed: bool = False) -> None:
+        """Print a line; what is needed with --quiet too, but then on stderr."""
         self.clear()
-        if not self.quiet:
-            tell(line)
+        if needed or not self.quiet:
+            tell(line, sys.stderr if self.quiet else sys.stdout)
 
     def warn(self, line: str) -> None:
         self.clear()

@@ -50,7 +50,7 @@ class StopSignal:
 
 
 def train(given: dict) -> int:
-    """Live a run from the arguments that were given, or go on with one; the exit status."""
+    """Evolve a run from the arguments that were given, or go on with one; the exit status."""
     if given.get("resume"):
         with RunFolder.open(given["resume"], write=True) as folder:
             config = resumed(Training, given, folder.arguments)
@@ -76,7 +76,7 @@ def train(given: dict) -> int:
 
 
 def reach(config: Training) -> None:
-    """Connect to the cluster where the run is to live on one; ValueError if nobody answers."""
+    """Connect to the cluster where the run is to use one; ValueError if nobody answers."""
     if config.engine == "ray":
         from workers import ray_cluster
 
@@ -90,7 +90,7 @@ def evaluator(config: Training, agents: list | None = None, noise=seeds.noise) -
     return partial(local.evaluate, agents, aggregate, config.episodes, noise=noise)
 
 
-def crew_for(config: Training, agents: list, n_workers: int, noise: local.SharedNoise | None):
+def worker_pool(config: Training, agents: list, n_workers: int, noise: local.SharedNoise | None):
     """The workers of the engine that was asked for."""
     n, timeout = agents[0].n + agents[0].n_observed, config.lifetime_timeout
     if config.engine == "ray":
@@ -112,17 +112,17 @@ def shell_line(script: str, *words) -> str:
 def warn_of(config: Training, agents: list) -> None:
     """Say what a person would want to know before hours of evolution; log.txt keeps it."""
     for agent in agents:
-        body, words = agent.body, []
-        if not (config.max_steps or body.time_limit):
+        interface, words = agent.interface, []
+        if not (config.max_steps or interface.time_limit):
             words.append(f"has no time limit; lifetimes end after {MAX_STEPS} steps")
-        if not body.follows_seed:
+        if not interface.follows_seed:
             words.append(
                 "does not follow its seed: two resets with one seed differ, and a run cannot be"
                 " repeated"
             )
         for word in words:
-            log.warning("%s %s", body.environment, word)
-            Screen().warn(f"{body.environment} {word}")
+            log.warning("%s %s", interface.environment, word)
+            Screen().warn(f"{interface.environment} {word}")
 
 
 def go_on(config: Training, folder: RunFolder, agents: list, theta: np.ndarray | None, stop) -> int:
@@ -140,19 +140,20 @@ def go_on(config: Training, folder: RunFolder, agents: list, theta: np.ndarray |
         threads=n_workers,
         noise=noise.find if noise else seeds.noise,
     )
-    statistics = Statistics(agent.body.n_inputs) if agent.n_observed else None
+    statistics = Statistics(agent.interface.n_inputs) if agent.n_observed else None
     if folder.state is not None:
         strategy.load_state(folder.state)
         if statistics:
             statistics.load_state(folder.state)
-    crew = crew_for(config, agents, n_workers, noise)
+    pool = worker_pool(config, agents, n_workers, noise)
     observer = Observer(config, folder, agent, strategy, statistics, stop)
     try:
-        run(strategy, crew, observer, **part(config, "loop"))
+        run(strategy, pool, observer, **part(config, "loop"))
     except Stopped:
         observer.screen.say(
             f"stopped after generation {strategy.generation}; to go on:\n"
-            + shell_line("train_hebb.py", "--resume", folder.path)
+            + shell_line("train_hebb.py", "--resume", folder.path),
+            needed=True,
         )
         return 128 + stop.number
     except EveryLifetimeFailed as error:
@@ -160,7 +161,7 @@ def go_on(config: Training, folder: RunFolder, agents: list, theta: np.ndarray |
         print(f"{sys.argv[0]}: error: {error}", file=sys.stderr)
         return 1
     finally:
-        crew.close()
+        pool.close()
     elapsed = folder.rows[-1]["elapsed"] if folder.rows else 0
     observer.screen.say(f"{strategy.generation} generations in {elapsed:.0f} s; {folder.path}")
     return 0
@@ -217,8 +218,8 @@ class Observer:
         state = self.strategy.state()
         if self.statistics:
             for result in results:
-                if result.seen:
-                    self.statistics.merge(*result.seen)
+                if result.observed:
+                    self.statistics.merge(*result.observed)
             state |= self.statistics.state()
         before = self.folder.rows[-1]["elapsed"] if self.folder.rows else 0
         row["elapsed"] = round(before + row["seconds"], 3)

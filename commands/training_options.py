@@ -117,7 +117,7 @@ class Training:
     )
     common_random_numbers: bool = option(
         False,
-        "both members of an antithetic pair live the same episodes",
+        "both members of an antithetic pair have the same episodes",
         part="strategy",
         source="variance reduction",
     )
@@ -240,14 +240,14 @@ class Training:
     )
     lifetime_timeout: float | None = option(
         None,
-        "seconds after which a lifetime that hangs is lived again, three times at most",
+        "seconds after which a lifetime that hangs is evaluated again, three attempts at most",
         POSITIVE,
         part="workers",
         resumable=True,
     )
     engine: str = option(
         "local",
-        "where lifetimes are lived: on this machine, or on the nodes of a Ray cluster",
+        "where lifetimes are evaluated: on this machine, or on the nodes of a Ray cluster",
         choices=("local", "ray"),
         part="workers",
         resumable=True,
@@ -264,4 +264,6 @@ class Training:
     resume: str | None = option(
         None, "run folder to go on with; needs no other option", part="output", resumable=True
     )
-    quiet: bool = option(False, "print errors only", part="output", resumable=True)
+    quiet: bool = option(
+        False, "print errors only, and how to go on after a stop", part="output", resumable=True
+    )

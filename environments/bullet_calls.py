@@ -10,6 +10,7 @@ exported. Where that cannot be read, `PythonCalls` does the same, with the same 
 import ctypes
 import functools
 import mmap
+from importlib import metadata
 
 import numpy as np
 from llvmlite import binding
@@ -21,6 +22,7 @@ from machine.quiet import quiet
 with quiet():
     import pybullet
 
+VERSION = "3.2.7"  # of pybullet, whose structures are laid out as below
 ADDRESS, INT, DOUBLE = types.intp, types.int32, types.float64
 CONTACT_SIZE, LINK_A = 176, 12  # bytes of a b3ContactPointData, and where its m_linkIndexA stands
 calling = compiled(nogil=False)  # the engine is one, and so is its lock
@@ -47,7 +49,9 @@ _contacts = _c("b3GetContactPointInformation", types.void, ADDRESS, ADDRESS)
 @functools.cache
 def connections() -> int | None:
     """The address of pybullet's table of connections, by the symbols of its library (ELF); None
-    where it has none, or cannot be read."""
+    where it has none, cannot be read, or is of a version whose structures nobody has looked at."""
+    if metadata.version("pybullet") != VERSION:
+        return None
     section = np.dtype("u4, u4, u8, u8, u8, u8, u4, u4, u8, u8")  # type 1, offset 4, size 5, link 6
     symbol = np.dtype("u4, u1, u1, u2, u8, u8")  # name 0, value 4
     try:

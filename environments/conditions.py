@@ -1,4 +1,4 @@
-"""Conditions: what may change in the world of a lifetime, at its birth or in mid-life. One table.
+"""Conditions: what may change in the world of a lifetime, at its start or later. One table.
 
 A condition of yours is a function (env, strength, rng) -> env in a module of yours, like those of
 changes.py, with a default for its strength.
@@ -47,7 +47,7 @@ CONDITION = 33  # a purpose of its own beside those of seeds.py
 
 
 class ChangingWorld(gymnasium.Wrapper):
-    """An environment that changes once, when `after` steps were made in it (0: at its birth, right
+    """An environment that changes once, when `after` steps were made in it (0: at its start, right
     after the reset, whose observation is already that of changed sensors). In mid-life the action
     of the next step is the first to feel it.
 
@@ -82,19 +82,23 @@ class Where(NamedTuple):
 
 
 def _named(pattern: str) -> Callable[[Interface], bool]:
-    return lambda body: bool(re.search(pattern, body.environment))
+    return lambda interface: bool(re.search(pattern, interface.environment))
 
 
-BOXES = Where(lambda body: isinstance(body.observations, Box), "vectors and images")
-VECTORS = Where(lambda body: BOXES.test(body) and not body.pixels, "vectors")
-IMAGES = Where(lambda body: body.pixels, "images")
-COLOURS = Where(lambda body: body.pixels and body.observations.shape[-1] == 3, "colour images")
-FORCES = Where(lambda body: isinstance(body.actions, Box), "Box actions")
+BOXES = Where(lambda interface: isinstance(interface.observations, Box), "vectors and images")
+VECTORS = Where(lambda interface: BOXES.test(interface) and not interface.pixels, "vectors")
+IMAGES = Where(lambda interface: interface.pixels, "images")
+COLOURS = Where(
+    lambda interface: interface.pixels and interface.observations.shape[-1] == 3, "colour images"
+)
+FORCES = Where(lambda interface: isinstance(interface.actions, Box), "Box actions")
 MIRRORS = Where(
-    lambda body: not FORCES.test(body) or bool(np.any(body.actions.low == -body.actions.high)),
+    lambda interface: (
+        not FORCES.test(interface) or bool(np.any(interface.actions.low == -interface.actions.high))
+    ),
     "actions that have a mirror image",
 )
-ANY = Where(lambda body: True, "any task")
+ANY = Where(lambda interface: True, "any task")
 QUADRUPED = Where(_named(r"Ant\w*BulletEnv-v\d+$"), "the quadruped")
 CAR = Where(_named(r"CarRacing-v0$"), "CarRacing-v0")
 SHARE, FACTOR = (0, 1), (0, math.inf)
@@ -160,32 +164,32 @@ def as_table() -> str:
     return "\n".join(dict.fromkeys(rows))
 
 
-def chosen(names: Sequence[str], body: Interface) -> list[Condition]:
+def chosen(names: Sequence[str], interface: Interface) -> list[Condition]:
     """The conditions of --conditions for a task: `all` of the table's that fit it, or names, or
     module:function, each with =STRENGTH where it is not the usual one. ValueError for others."""
     found: list[Condition] = []
     for name in names:
         if name == "all":
-            found += [row for row in CONDITIONS if row.where.test(body)]
+            found += [row for row in CONDITIONS if row.where.test(interface)]
             continue
         name, _, given = name.partition("=")
-        condition = _users(name) if ":" in name else _row(name, body)
+        condition = _users(name) if ":" in name else _row(name, interface)
         found.append(
             condition._replace(strength=_strength(given, condition)) if given else condition
         )
     return found
 
 
-def _row(name: str, body: Interface) -> Condition:
+def _row(name: str, interface: Interface) -> Condition:
     rows = [row for row in CONDITIONS if row.name == name]
     for row in rows:
-        if row.where.test(body):
+        if row.where.test(interface):
             return row
     if rows:
         words = " and ".join(row.where.words for row in rows)
-        raise ValueError(f"--conditions {name} is for {words}, not for {body.environment}")
-    known = dict.fromkeys(row.name for row in CONDITIONS if row.where.test(body))
-    raise ValueError(f"--conditions {name}: {body.environment} has all, {', '.join(known)}")
+        raise ValueError(f"--conditions {name} is for {words}, not for {interface.environment}")
+    known = dict.fromkeys(row.name for row in CONDITIONS if row.where.test(interface))
+    raise ValueError(f"--conditions {name}: {interface.environment} has all, {', '.join(known)}")
 
 
 def _strength(given: str, condition: Condition) -> float:

@@ -45,7 +45,7 @@ class Statistics:
 
 class Normaliser:
     """(x − mean) / standard deviation, of the statistics that a lifetime begins with; what the
-    lifetime sees is summed up for the next ones."""
+    lifetime observes is summed up for the next ones."""
 
     def __init__(self, encode, block: np.ndarray):
         self.encode, (self.mean, self.deviation) = encode, block
@@ -60,5 +60,5 @@ class Normaliser:
         return (x - self.mean) / self.deviation
 
     @property
-    def seen(self) -> tuple:
+    def sums(self) -> tuple:
         return self.count, self.total, self.total_of_squares

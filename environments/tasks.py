@@ -177,7 +177,7 @@ class Interface:
     def act(self, y: np.ndarray):
         """The action of the network's output y; y becomes what enters the rule."""
         if isinstance(self.actions, spaces.Discrete):
-            return int(np.argmax(y)) + int(self.actions.start)
+            return int(y.argmax()) + int(self.actions.start)
         return self.task.bound(y, self.actions).reshape(self.actions.shape)
 
     @property
@@ -214,7 +214,7 @@ WRAPPERS = {  # what makes one of ours of another space, inside a module of the 
 }
 
 
-def interface(
+def interface_of(
     env, environment: str, wrappers: tuple = (), inputs: tuple = (), **options
 ) -> Interface:
     """How an environment's spaces meet a network; ValueError for spaces that cannot.

@@ -8,7 +8,7 @@
     r           the last reward
     m           a modulator: one more output neuron, tanh, there only if a rule names it
     X_pre, X_post   an evolved coefficient X of each neuron: the pre-, the post-synaptic one's
-    a name that is assigned   memory of the synapse, 0 at birth
+    a name that is assigned   memory of the synapse, 0 at the start
     any other name            an evolved coefficient of each synapse
 
 Nothing is ever evaluated as Python: what is not in the tables below is refused, with one line that
@@ -48,7 +48,7 @@ class Rule:
 
     name: that in the table of rules, or the formula itself. columns: its coefficients of synapses;
     neuron_columns: those of neurons; both in the order of their first appearance, which is that of
-    files. memory: the names that live on from one step to the next (an assigned name that is never
+    files. memory: the names that last from one step to the next (an assigned name that is never
     read before needs none).
     """
 

@@ -139,7 +139,7 @@ def _whole_number(rule: Rule, k: int) -> int | None:
 
 @lru_cache(maxsize=64)
 def kernel(rule: Rule) -> Callable:
-    """The compiled `update(weights, shapes, normalisation, [planes,] [neuron planes,] [memory,]
+    """The compiled `update(weights, shapes, normalisation, [coefficients,] [of neurons,] [memory,]
     activations, reward)` of a rule, see `hebbian_weights_update.Synapses`; of these arrays it takes
     those that the rule has.
 

@@ -59,7 +59,7 @@ def lock_file(path: Path) -> int:
 
     Raises FileError that names the process which holds it. A POSIX record lock belongs to one
     process: the kernel frees it when that dies, even from SIGKILL and even while forked workers
-    live on, which an flock would not.
+    last, which an flock would not.
     """
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

@@ -3,25 +3,38 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 import torch
-from conftest import SHORT, command, run_folder
+from conftest import ROOT, SHORT, command, run_folder
 
 from commands import parsing
 from commands.training_options import INIT_WEIGHTS, Training
 from networks.initial_weights import INITIALISATIONS
 
+PROGRAMS = ("train_hebb.py", "evaluate_hebb.py", "plot_hebb.py", "benchmark.py")
 
-def test_help_answers_at_once():
-    for program in ("train_hebb.py", "evaluate_hebb.py"):
-        command(program, "--help")  # once for the disk
-        began = time.perf_counter()
-        result = command(program, "--help")
-        assert time.perf_counter() - began < 1
-        assert result.returncode == 0 and "--hebb_rule" in result.stdout
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_imports_nothing_heavy(program):
+    line = [sys.executable, "-X", "importtime", program, "--help"]
+    result = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0 and result.stdout.startswith(f"usage: {program}")
+    heavy = r"\b(numba|torch|gymnasium|gym|pybullet|matplotlib|ray)$"
+    assert not re.findall(heavy, result.stderr, re.M)
+
+
+@pytest.mark.slow  # a time: not for a machine that does something else beside
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_answers_at_once(program):
+    command(program, "--help")  # once for the disk
+    began = time.perf_counter()
+    command(program, "--help")
+    assert time.perf_counter() - began < 1
 
 
 def test_the_reference_s_flags_have_the_reference_s_defaults():

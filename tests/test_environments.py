@@ -1,4 +1,4 @@
-"""Every kind of environment lives a lifetime, or is refused by name."""
+"""Every kind of environment can be evaluated, or is refused by name."""
 
 import math
 import random
@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 import environments
-from environments.tasks import interface, task_of
+from environments.tasks import interface_of, task_of
 from fitness_functions import Agent, describe, fitness_hebb, follows_its_seed
 
 
@@ -35,10 +35,10 @@ def agent(environment, rule="ABCD_lr", **options):
 def test_an_environment_lives_a_lifetime_that_its_seed_decides(environment):
     subject = agent(environment, max_steps=30)
     theta = subject.first_theta(3, "normal")
-    first, other = subject.live(theta, 5), subject.live(theta, 6)
+    first, other = subject.rollout(theta, 5), subject.rollout(theta, 6)
     assert first.failure is None and math.isfinite(first.fitness) and first.steps <= 30
-    assert subject.live(theta, 5) == first  # whatever was lived in between
-    assert agent(environment, max_steps=30).live(theta, 5) == first
+    assert subject.rollout(theta, 5) == first  # whatever was evaluated in between
+    assert agent(environment, max_steps=30).rollout(theta, 5) == first
     assert other.steps
 
 
@@ -89,8 +89,8 @@ BOX, TWO = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(2)
 
 
 def fitness_in(env):
-    subject = Agent("ABCD_lr", interface(env, "Synthetic-v0"), "uni", env=env)
-    return subject.live(subject.first_theta(0, "normal"), 0)
+    subject = Agent("ABCD_lr", interface_of(env, "Synthetic-v0"), "uni", env=env)
+    return subject.rollout(subject.first_theta(0, "normal"), 0)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_the_callers_global_generators_go_on_as_if_nothing_had_been():
     expected = [random.random(), random.random(), *np.random.random(2)]
     random.seed(4), np.random.seed(4)
     drawn = [random.random(), np.random.random()]
-    subject.live(theta, 5)
+    subject.rollout(theta, 5)
     drawn += [random.random(), np.random.random()]
     assert drawn == [expected[0], expected[2], expected[1], expected[3]]
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import seeds
-from evolution_strategy_hebb import OPTIMIZERS, EvolutionStrategyHebb, centred_ranks
+from evolution_strategy_hebb import EvolutionStrategyHebb, centred_ranks
+from optimizers import OPTIMIZERS
 from workers.local import SharedNoise
 
 

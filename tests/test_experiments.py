@@ -34,8 +34,8 @@ def agent(environment: str, max_steps: int) -> tuple[Agent, np.ndarray]:
 def recorded(environment, seed, *callables, freeze=0, max_steps=60, snapshots=1000) -> Recorder:
     """A lifetime in which something is done."""
     living, theta = agent(environment, max_steps)
-    recorder = Recorder(living.be_born(theta, seed), snapshots)
-    living.live(theta, seed, together(*callables, Freeze(freeze, living.synapses), recorder))
+    recorder = Recorder(living.reset_weights(theta, seed), snapshots)
+    living.rollout(theta, seed, together(*callables, Freeze(freeze, living.synapses), recorder))
     return recorder
 
 
@@ -113,12 +113,12 @@ def test_a_filmed_lifetime_is_the_lifetime(environment, tmp_path):
     if "Bullet" in environment:
         pytest.importorskip("pybullet")
     living, theta = agent(environment, 30)
-    plain = Recorder(living.be_born(theta, 5))
-    outcome = living.live(theta, 5, plain)
+    plain = Recorder(living.reset_weights(theta, 5))
+    outcome = living.rollout(theta, 5, plain)
     env = environments.make(environment, "rgb_array")
-    seen = Recorder(living.be_born(theta, 5))
+    seen = Recorder(living.reset_weights(theta, 5))
     with Film(str(tmp_path / "film.gif"), env.render, 30, layer=1) as film:
-        assert living.inside(env).live(theta, 5, together(film, seen)) == outcome
+        assert living.inside(env).rollout(theta, 5, together(film, seen)) == outcome
     env.close()
     assert seen.rewards == plain.rewards and film.total == outcome.fitness
     for one, other in zip(seen.activations, plain.activations, strict=True):
@@ -243,5 +243,5 @@ def test_a_film_that_fails_leaves_nothing_behind(short_run, tmp_path):
         pytest.raises(ValueError, match="no picture"),
         Film(str(tmp_path / "film.gif"), lambda: None, 30) as film,
     ):
-        living.live(theta, 0, film)
+        living.rollout(theta, 0, film)
     assert not list(tmp_path.iterdir())

@@ -92,12 +92,13 @@ def test_lifetimes_that_kill_their_worker_once_are_lived_again_with_the_same_res
     assert once.returncode == never.returncode == 0 and once.stderr == never.stderr == ""
     once, never = run_folder(tmp_path / "once"), run_folder(tmp_path / "never")
     assert accidents == sum(map(len, expected_failures()))
-    assert (once / "log.txt").read_text().count("strike 1") == accidents
+    assert (once / "log.txt").read_text().count("attempt 1") == accidents
     assert not (never / "log.txt").exists()
     assert outcome(once) == outcome(never)
     assert {row["failed"] for row in rows(once)} == {"0"}
 
 
+@pytest.mark.slow  # a time: not for a machine that does something else beside
 def test_the_log_of_a_worker_that_dies_while_it_writes_delays_no_end(tmp_path):
     began = time.monotonic()
     assert train("Chatters", tmp_path).returncode == 0

@@ -133,6 +133,6 @@ def test_the_action_does_not_see_the_modulator():
     assert agent.n == policy.n_plastic == 4 * 128 + 128 * 64 + 64 * 3
     seen = []
     theta = agent.first_theta(1, "normal")
-    agent.live(theta, 1, lambda t, layers, *_: seen.append((layers[-1].copy(), policy.output)))
+    agent.rollout(theta, 1, lambda t, layers, *_: seen.append((layers[-1].copy(), policy.output)))
     modulator = np.array([last[-1] for last, _ in seen])
     assert (np.abs(modulator) <= 1).all() and np.unique(modulator).size > 1

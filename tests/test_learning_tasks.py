@@ -1,10 +1,15 @@
 """The tasks that need learning: what they pay for, and why no fixed network can earn it."""
 
+import re
+
 import numpy as np
 import pytest
+from conftest import command
 
+from analysis.switch_figure import AROUND, choices
 from environments import make
 from environments.learning_tasks import SWITCH, TRIALS
+from fitness_functions import Agent, describe
 
 TASKS = ("TMaze-v0", "Reversal-v0")
 
@@ -62,3 +67,28 @@ def test_what_is_right_changes_once_and_differs_between_lifetimes(name):
         switches.add(env.switch)
         assert lived(name, seed, knowing)[1] == lived(name, seed, knowing)[1]
     assert sides == {0, 1} and switches == set(range(*SWITCH))
+
+
+def test_the_figure_of_the_switch_counts_right_choices(tmp_path, refused, short_run):
+    line = ["--environment", "TMaze-v0", "--inputs", "reward", "action", "--hidden", 8]
+    line += ["--popsize", 4, "--generations", 1, "--folder", tmp_path / "runs", "--seed"]
+    for seed, rule in ((1, "trace"), (2, "static")):
+        assert command("train_hebb.py", *line, seed, "--hebb_rule", rule).returncode == 0
+    runs = sorted((tmp_path / "runs").iterdir())
+    out = tmp_path / "switch.svg"
+    drawn = command("plot_hebb.py", "switch", *runs, "--episodes", 4, "--out", out)
+    assert drawn.returncode == 0, drawn.stderr
+    first, *rows, last = drawn.stdout.splitlines()
+    assert "right choices" in first and last == str(out) and out.stat().st_size > 5000
+    for row, rule in zip(rows, ("trace", "static"), strict=True):
+        found = re.search(rf"{rule} \(1 runs\): +([\d.]+) +([\d.]+) +([\d.]+)  fitness", row)
+        assert all(0 <= float(share) <= 100 for share in found.groups())
+    refused(command("plot_hebb.py", "switch", short_run), "CartPole-v1 does not change")
+
+
+def test_right_choices_are_counted_around_the_switch():
+    """A fixed network that always turns to one side is right on one side of the switch only."""
+    agent = Agent("static", describe("TMaze-v0"), hidden=(4,))
+    shares, fitness = choices(agent, agent.first_theta(1, "normal"), range(1, 2))
+    assert sorted((shares[:AROUND].mean(), shares[AROUND:].mean())) == [0, 1]
+    assert abs(fitness) <= TRIALS - 2 * SWITCH[0]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from environments.tasks import interface
+from environments.tasks import interface_of
 from fitness_functions import Agent, fitness_hebb
 
 GOLDEN = sorted(Path(__file__).with_name("golden").glob("lifetime_*.npz"))
@@ -52,9 +52,9 @@ def test_a_lifetime_is_the_reference_s_step_for_step(path):
     recording = dict(np.load(path))
     name, rule = str(recording["environment"]), str(recording["hebb_rule"])
     env = Playback(recording)
-    agent = Agent(rule, interface(env, name), "coevolve", env=env)
+    agent = Agent(rule, interface_of(env, name), "coevolve", env=env)
     theta = agent.join(recording["coefficients"], recording["initial_weights"])
-    outcome = agent.live(theta, seed=0)
+    outcome = agent.rollout(theta, seed=0)
     assert len(env.actions) == len(recording["actions"])
     np.testing.assert_allclose(env.actions, recording["actions"], rtol=0, atol=1e-4)
     assert outcome.fitness == pytest.approx(float(recording["fitness"]), abs=1e-4)

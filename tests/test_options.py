@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 import environments
 from environments.observations import Normaliser, Statistics
-from environments.tasks import clip, interface, tanh_to_bounds, task_of
+from environments.tasks import clip, interface_of, tanh_to_bounds, task_of
 from fitness_functions import Agent, describe
 from seeds import WORLD, integer
 
@@ -35,7 +35,7 @@ def test_a_static_network_is_a_plastic_one_without_coefficients_and_normalisatio
     weights = static.first_theta(2, "normal")
     theta = plastic.join(np.zeros((8832, 6)), weights)
     for seed in range(5):
-        assert static.live(weights, seed) == plastic.live(theta, seed)
+        assert static.rollout(weights, seed) == plastic.rollout(theta, seed)
 
 
 def test_a_flat_weight_vector_of_the_static_reference_lives_as_in_torch(tmp_path):
@@ -92,7 +92,7 @@ def test_a_normaliser_normalises_and_sums_up_what_it_sees():
     normaliser = Normaliser(lambda x: np.asarray(x, np.float32), block)
     np.testing.assert_array_equal(normaliser([3.0, 2.0]), [1.0, 0.0])
     np.testing.assert_array_equal(normaliser([1.0, -2.0]), [0.0, -1.0])
-    count, total, squares = normaliser.seen
+    count, total, squares = normaliser.sums
     assert count == 2 and list(total) == [4.0, 0.0] and list(squares) == [10.0, 8.0]
 
 
@@ -147,28 +147,28 @@ gymnasium.register("Camera-v0", Camera, max_episode_steps=9)
 
 
 def test_stacked_grey_frames_are_gymnasium_s_with_the_newest_last():
-    body = describe("Camera-v0", (("grayscale", True), ("frame_stack", 3)))
-    assert body.pixels and body.n_inputs == 3
+    interface = describe("Camera-v0", (("grayscale", True), ("frame_stack", 3)))
+    assert interface.pixels and interface.n_inputs == 3
     env = environments.make("Camera-v0", grayscale=True, frame_stack=3)
     grey = gymnasium.wrappers.GrayscaleObservation(environments.make("Camera-v0"))
     frames = [grey.reset(seed=1)[0], *(grey.step(0)[0] for _ in range(4))]
     env.reset(seed=1)
     for _ in range(4):
         observation = env.step(0)[0]
-    image = body.encode(observation)
+    image = interface.encode(observation)
     assert image.shape == (30, 40, 3)
     np.testing.assert_array_equal(image, np.stack(frames[-3:], axis=-1))
 
 
 def test_stacked_colour_frames_are_channels_and_stacked_vectors_are_longer():
-    body = describe("Camera-v0", (("frame_stack", 2),))
-    assert body.n_inputs == 6
+    interface = describe("Camera-v0", (("frame_stack", 2),))
+    assert interface.n_inputs == 6
     frames = np.random.default_rng(0).integers(0, 256, (2, 30, 40, 3), dtype=np.uint8)
-    image = body.encode(frames)
+    image = interface.encode(frames)
     np.testing.assert_array_equal(image[..., :3], frames[0])
     np.testing.assert_array_equal(image[..., 3:], frames[1])
-    agent = Agent("ABCD_lr", body)
-    assert agent.live(agent.first_theta(0, "normal"), 0).fitness == 9
+    agent = Agent("ABCD_lr", interface)
+    assert agent.rollout(agent.first_theta(0, "normal"), 0).fitness == 9
     assert describe("CartPole-v1", (("frame_stack", 4),)).n_inputs == 16
 
 
@@ -196,7 +196,7 @@ def test_tanh_needs_bounds():
     env = Camera()
     env.action_space = spaces.Box(-np.inf, np.inf, (1,))
     with pytest.raises(ValueError, match="no bounds"):
-        interface(env, "Camera-v0", action_bounds="tanh")
+        interface_of(env, "Camera-v0", action_bounds="tanh")
 
 
 def test_options_take_the_place_of_the_task_s_row():
@@ -226,15 +226,15 @@ gymnasium.register("Punishing-v0", Punishing, max_episode_steps=50)
 
 def test_more_negative_rewards_in_a_row_than_early_stop_end_a_lifetime():
     agent = Agent("ABCD_lr", describe("Punishing-v0", early_stop=6))
-    assert agent.live(agent.first_theta(0, "normal"), 0).steps == 7
+    assert agent.rollout(agent.first_theta(0, "normal"), 0).steps == 7
     agent = Agent("ABCD_lr", describe("Punishing-v0"))
-    assert agent.live(agent.first_theta(0, "normal"), 0).steps == 50
+    assert agent.rollout(agent.first_theta(0, "normal"), 0).steps == 50
 
 
 def test_weights_change_only_at_every_kth_step():
     agent = Agent("ABCD_lr", describe("Punishing-v0", update_every=4, normalization="none"))
     seen = []
-    agent.live(
+    agent.rollout(
         agent.first_theta(0, "normal"), 0, lambda t, a, weights, r: seen.append(weights[0].copy())
     )
     changed = [not np.array_equal(*pair) for pair in zip(seen, seen[1:], strict=False)]
@@ -245,7 +245,7 @@ def test_weights_change_only_at_every_kth_step():
 def test_standard_normalisation_gives_each_layer_mean_zero_and_deviation_one():
     agent = Agent("ABCD_lr", describe("Punishing-v0", normalization="standard"))
     layers = {}
-    agent.live(
+    agent.rollout(
         agent.first_theta(0, "normal"),
         0,
         lambda t, a, weights, r: layers.update(enumerate(weights)),
@@ -258,7 +258,7 @@ def test_hidden_layers_have_the_sizes_asked_for():
     agent = cart(hidden=[7, 6, 5])
     assert list(agent.policy.sizes) == [4, 7, 6, 5, 2]
     assert agent.n == 5 * (4 * 7 + 7 * 6 + 6 * 5 + 5 * 2)
-    assert agent.live(agent.first_theta(0, "normal"), 0).failure is None
+    assert agent.rollout(agent.first_theta(0, "normal"), 0).failure is None
 
 
 def test_shared_rules_are_rows_that_many_synapses_use():
@@ -267,7 +267,7 @@ def test_shared_rules_are_rows_that_many_synapses_use():
     assert shared.n == theta.size == 50
     coefficients = shared.blocks(theta)["coeffs"]
     assert coefficients.shape == (8832, 5) and len(np.unique(coefficients, axis=0)) == 10
-    assert own.live(own.join(coefficients), 3) == shared.live(theta, 3)
+    assert own.rollout(own.join(coefficients), 3) == shared.rollout(theta, 3)
     other = cart(shared_rules=10, seed=6).blocks(theta)["coeffs"]
     assert not np.array_equal(other, coefficients)  # another seed, another assignment
 
@@ -304,7 +304,7 @@ def test_the_centre_is_scored_on_held_out_seeds_and_the_best_by_it_is_kept(tmp_p
     from evolution_strategy_hebb import Centre
 
     episodes = [Centre(3, 5, number) for number in range(4)]
-    scores = [cart().live(e.parameters(theta), e.lifetime_seed()).fitness for e in episodes]
+    scores = [cart().rollout(e.parameters(theta), e.lifetime_seed()).fitness for e in episodes]
     assert centre[5] == np.mean(scores)
 
 
@@ -337,7 +337,7 @@ def test_fitness_over_episodes_is_their_mean_or_their_worst(aggregate, choose, t
     agent = cart()
     theta = agent.first_theta(3, "normal")
     expected = [
-        choose([agent.live(i.parameters(theta), i.lifetime_seed(k)).fitness for k in range(3)])
+        choose([agent.rollout(i.parameters(theta), i.lifetime_seed(k)).fitness for k in range(3)])
         for i in EvolutionStrategyHebb(theta, 3, 2).ask()
     ]
     (row,) = rows_of(run_folder(tmp_path))

@@ -13,10 +13,12 @@ from test_optional_packages import without  # noqa: F401 (a fixture)
 
 from analysis import figures, lifetime_figures
 from analysis.lifetime_figures import components
-from analysis.trials import CONDITIONS, lived, plan
+from analysis.settings import settings
+from analysis.trials import CONDITIONS, plan, rollouts
 from commands.replay_options import FIGURES, OF_SEVERAL_RUNS, EpisodesFigure, Figure
 from run_folder.checkpoints import RunFolder
 
+OF_ANY_TASK = [figure for figure in FIGURES if figure != "switch"]
 SIZES = {  # pixels at 150 per inch
     "fitness": (960, 600),
     "lifetime": (1350, 1140),
@@ -64,7 +66,7 @@ def draw(figure: str, out, run: str | list[str], **given) -> None:
     figures.draw(figure, run, FIGURES[figure][1](out=str(out), **given))
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", OF_ANY_TASK)
 def test_a_figure_is_drawn_by_its_command(figure, evaluated, no_display, tmp_path):
     path = tmp_path / "figure.png"
     more = [word for name, value in MORE.get(figure, {}).items() for word in (f"--{name}", value)]
@@ -83,7 +85,7 @@ def test_a_figure_is_drawn_by_its_command(figure, evaluated, no_display, tmp_pat
     assert all(quarter.mean() > 0.002 for quarter in quarters)
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", OF_ANY_TASK)
 def test_vector_files_hold_the_words_of_the_figure_and_are_the_same_each_time(
     figure, evaluated, tmp_path
 ):
@@ -112,11 +114,11 @@ def test_runs_of_one_setting_are_one_curve_and_settings_are_labelled(
     short_run, another_run, tmp_path
 ):
     same = [RunFolder.open(path) for path in (short_run, another_run)]
-    assert list(map(len, figures.settings(same).values())) == [2]
-    assert list(figures.settings(same)) == ["CartPole-v1, ABCD_lr"]
+    assert list(map(len, settings(same).values())) == [2]
+    assert list(settings(same)) == ["CartPole-v1, ABCD_lr"]
     other = RunFolder.open(another_run)
     other.config["arguments"] |= {"hebb_rule": "AD", "sigma": 0.2}
-    assert {label: len(runs) for label, runs in figures.settings([*same, other]).items()} == {
+    assert {label: len(runs) for label, runs in settings([*same, other]).items()} == {
         "hebb_rule ABCD_lr, sigma 0.1": 2,
         "hebb_rule AD, sigma 0.2": 1,
     }
@@ -140,7 +142,9 @@ def test_a_lifetime_that_is_over_earns_nothing_while_the_intact_one_goes_on(shor
     agent, theta = lifetime_figures.agent_of(str(short_run), config)
     planned = plan(config, agent)
     for seed in range(100):
-        intact, *_, short = (outcome.steps for _, outcome, _ in lived(planned, agent, theta, seed))
+        intact, *_, short = (
+            outcome.steps for _, outcome, _ in rollouts(planned, agent, theta, seed)
+        )
         if short < intact - 4:
             break
     figure = lifetime_figures.recovery(plt, str(short_run), replace(config, seed=seed))
@@ -160,7 +164,7 @@ def test_recovery_is_shown_while_half_of_the_intact_lifetimes_go_on(short_run):
 
     run, config = str(short_run), EpisodesFigure(lesion=3, episodes=5)
     agent, theta = lifetime_figures.agent_of(run, config)
-    steps = sorted(agent.live(theta, seed).steps for seed in range(5))
+    steps = sorted(agent.rollout(theta, seed).steps for seed in range(5))
     assert steps[2] < steps[4], "the test needs other seeds"
     figure = lifetime_figures.recovery(plt, run, config)
     (axes,) = figure.axes

@@ -4,6 +4,7 @@ import ast
 import graphlib
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,9 +27,13 @@ def files(room: str) -> list[Path]:
     return sorted((ROOT / room).glob("[!_]*.py"))
 
 
-def test_ci_runs_exactly_the_second_command():
-    line = (ROOT / ".ci" / "run").read_text().splitlines()[-1]
-    assert f"\n    {line}\n" in README.split("## The map")[0]
+def test_ci_runs_exactly_the_two_commands():
+    first, second = re.findall(r"\n    (pip install .*)\n", README.split("## The map")[0])
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == second
+    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text()
+    assert re.findall(r"run: (.*)", workflow) == [first, second]
+    (pinned,) = re.findall(r"^ruff==(.*)$", (ROOT / "requirements-dev.txt").read_text(), re.M)
+    assert f"rev: v{pinned} " in (ROOT / ".pre-commit-config.yaml").read_text()
 
 
 def test_the_tables_of_options_are_the_parser_s():
@@ -97,6 +102,27 @@ def test_the_example_of_an_own_body_trains(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+def test_the_example_of_an_own_rule_leads_to_a_figure(tmp_path):
+    lines = re.search(r"### Your own rule.*?```bash\n(.*?)```", README, re.DOTALL)[1]
+    assert lines.count("\n") < 20
+    for many, few in (("--popsize 50", "--popsize 4"), ("--generations 15", "--generations 2")):
+        lines = lines.replace(many, few)
+    for program in ("train_hebb.py", "plot_hebb.py"):
+        lines = lines.replace(f"python {program}", f"{sys.executable} {ROOT / program}")
+    done = subprocess.run(["bash", "-ec", lines], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "my_rule").iterdir())) == 2
+    assert (tmp_path / "my_rule.png").stat().st_size > 10_000
+
+
+def test_one_lifetime_is_five_lines_of_python(capsys):
+    lines = block("one lifetime")
+    assert len([line for line in lines.splitlines()[1:] if line]) == 5
+    exec(lines, {})
+    printed = capsys.readouterr().out
+    assert re.fullmatch(r"Outcome\(fitness=[\d.]+, steps=\d+, failure=None\)\n", printed)
+
+
 def test_the_first_commands_run_a_few_lifetimes_of_car_racing(tmp_path):
     line = ["--generations", 1, "--popsize", 2, "--seed", 1, "--folder", tmp_path]
     result = command("train_hebb.py", *line)
@@ -106,8 +132,6 @@ def test_the_first_commands_run_a_few_lifetimes_of_car_racing(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("xvfb-run"), reason="xvfb is not installed")
 def test_training_and_evaluation_run_under_xvfb(tmp_path):
-    import subprocess
-
     train = ["xvfb-run", "-a", sys.executable, "train_hebb.py", "--popsize", "2"]
     train += ["--generations", "1", "--max_steps", "20", "--folder", str(tmp_path), "--seed", "1"]
     done = subprocess.run(train, cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -41,34 +41,34 @@ def test_recurrent_synapses_learn_from_the_step_before():
 
 
 def test_a_neuron_has_one_coefficient_wherever_its_activation_stands():
-    body = describe("CartPole-v1")
-    plain = Agent("neuron_centric", body, hidden=(5, 4))
-    agent = Agent("neuron_centric", body, hidden=(5, 4), recurrent=True)
+    interface = describe("CartPole-v1")
+    plain = Agent("neuron_centric", interface, hidden=(5, 4))
+    agent = Agent("neuron_centric", interface, hidden=(5, 4), recurrent=True)
     assert agent.n == plain.n == 5 * (4 + 5 + 4 + 2)
     theta = agent.first_theta(1, "normal")
     assert agent.blocks(theta)["coeffs"].shape == (15, 5)
-    agent.live(theta, 1)
+    agent.rollout(theta, 1)
     for (
         plane
-    ) in agent.synapses.neuron_planes:  # input, layer 1 before, layer 1, 2 before, 2, output
+    ) in agent.synapses.neuron_coefficients:  # input, layer 1 before, layer 1, 2 before, 2, output
         np.testing.assert_array_equal(plane[4:9], plane[9:14])
         np.testing.assert_array_equal(plane[14:18], plane[18:22])
 
 
 @pytest.mark.parametrize("environment, width", [("CartPole-v1", 2), ("Pendulum-v1", 1)])
 def test_a_network_sees_its_last_reward_and_action(environment, width):
-    body = describe(environment, inputs=("reward", "action"))
-    agent = Agent("ABCD", body, max_steps=5)
-    assert agent.policy.sizes[0] == body.n_inputs + 1 + width
+    interface = describe(environment, inputs=("reward", "action"))
+    agent = Agent("ABCD", interface, max_steps=5)
+    assert agent.policy.sizes[0] == interface.n_inputs + 1 + width
     seen, done = [], []
 
     def note(t, activations, weights, reward):
         output = activations[-1].copy()
         action = np.eye(2)[np.argmax(output)] if width == 2 else np.clip(output, -2, 2)
-        seen.append(activations[0][body.n_inputs :].copy())
+        seen.append(activations[0][interface.n_inputs :].copy())
         done.append([reward, *action])
 
-    agent.live(agent.first_theta(1, "normal"), 1, note)
+    agent.rollout(agent.first_theta(1, "normal"), 1, note)
     assert not seen[0].any() and len(seen) == 5
     np.testing.assert_allclose(seen[1:], done[:-1], rtol=1e-6)
 

@@ -66,10 +66,12 @@ def interpret(synapses, activations, reward, sizes=SIZES):
     for k, w in enumerate(split(synapses.weights, sizes)):
         names = {"w": w, "pre": layers[k][:, None], "post": layers[k + 1][None, :]}
         names |= {"r": np.float32(reward), "m": activations[-1]}
-        for own, planes in (("columns", synapses.planes), ("memory", synapses.memory)):
+        for own, planes in (("columns", synapses.coefficients), ("memory", synapses.memory)):
             for name, plane in zip(getattr(synapses.rule, own), planes, strict=True):
                 names[name] = split(plane, sizes)[k]
-        for name, plane in zip(synapses.rule.neuron_columns, synapses.neuron_planes, strict=True):
+        for name, plane in zip(
+            synapses.rule.neuron_columns, synapses.neuron_coefficients, strict=True
+        ):
             here = np.split(plane, ends)
             names |= {f"{name}_pre": here[k][:, None], f"{name}_post": here[k + 1][None, :]}
         full = {
@@ -206,8 +208,8 @@ def test_a_weight_that_is_not_finite_stays_visible(normalisation, bad):
 def test_an_absent_term_equals_a_column_of_zeros():
     more, activations = draw("ABCD_lr_D_in_and_out", "max")
     fewer, _ = draw("ABCD_lr", "max")
-    more.planes[RULES["ABCD_lr_D_in_and_out"].index("D_out")] = 0
-    fewer.planes[...] = more.planes[:5]
+    more.coefficients[RULES["ABCD_lr_D_in_and_out"].index("D_out")] = 0
+    fewer.coefficients[...] = more.coefficients[:5]
     more.update(activations)
     fewer.update(activations)
     np.testing.assert_array_equal(more.weights, fewer.weights)
@@ -224,7 +226,7 @@ def test_bits_do_not_depend_on_where_arrays_lie(normalisation):
             moved.append(room[offset : offset + array.size])
             moved[-1][...] = array
         synapses = Synapses(drawn.rule, moved[0], shapes_of(SIZES), normalisation)
-        synapses.load(drawn.planes.T)
+        synapses.load(drawn.coefficients.T)
         for _ in range(3):
             synapses.update(moved[1])
         results.append(moved[0].tobytes())
@@ -274,7 +276,7 @@ def test_the_neurons_of_a_rule_may_stand_at_several_places():
         rule, np.zeros(6, np.float32), shapes_of(sizes), neurons=np.array([0, 1, 0, 2, 3])
     )
     synapses.load(np.zeros((6, 0)), np.arange(20.0).reshape(4, 5))
-    np.testing.assert_array_equal(synapses.neuron_planes[0], [0, 5, 0, 10, 15])
+    np.testing.assert_array_equal(synapses.neuron_coefficients[0], [0, 5, 0, 10, 15])
 
 
 def test_an_unknown_rule_is_named_with_the_known_ones():

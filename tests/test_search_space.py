@@ -6,9 +6,10 @@ from conftest import SHORT, coefficients, command, outcome, run_folder
 
 from commands.agents import first_theta, load_theta
 from commands.training_options import Training
-from evolution_strategy_hebb import OPTIMIZERS, EvolutionStrategyHebb
+from evolution_strategy_hebb import EvolutionStrategyHebb
 from fitness_functions import Agent, describe
 from hebbian_weights_update import Synapses
+from optimizers import OPTIMIZERS
 from rules.mirror import QUADRUPED
 from run_folder.checkpoints import load_agent
 
@@ -68,7 +69,7 @@ def test_mirrored_synapses_share_half_of_the_rules(quadruped):
     assert coefficients.shape == (12_288, 5)
     assert len(np.unique(np.abs(coefficients), axis=0)) == 12_288 // 2
     np.testing.assert_array_equal(tied.join(coefficients), theta)  # what `--start_from` reads
-    assert free.live(free.join(coefficients), 3) == tied.live(theta, 3)
+    assert free.rollout(free.join(coefficients), 3) == tied.rollout(theta, 3)
     with pytest.raises(ValueError, match="not those of a mirrored network"):
         tied.join(free.first_theta(1, "normal"))
 
@@ -81,7 +82,7 @@ def test_a_tied_network_does_in_the_mirror_what_it_does(quadruped, rule):
     for agent in (ours, other):
         agent.synapses = Synapses(agent.rule, agent.policy.weights, agent.policy.shapes, "max")
         agent.synapses.load(ours.split(theta)[0])
-    ours.be_born(theta, seed=5)
+    ours.reset_weights(theta, seed=5)
     neurons = [
         (np.array(QUADRUPED.inputs), np.array(QUADRUPED.input_signs)),
         *((np.arange(n) ^ 1, np.ones(n, int)) for n in ours.policy.sizes[1:-1]),
@@ -145,7 +146,7 @@ def test_a_static_run_is_where_a_rule_begins_as_a_drift_towards_its_weights(tmp_
     agent = cart(sigma_factors=["η=0.5"])
     coefficients = agent.blocks(first_theta(config, agent))["coeffs"]
     weights = Agent("static", describe("CartPole-v1"))
-    weights.be_born(load_theta(weights, load_agent(static)), 0)
+    weights.reset_weights(load_theta(weights, load_agent(static)), 0)
     np.testing.assert_array_equal(coefficients[:, 4], weights.policy.weights)
     np.testing.assert_array_equal(coefficients[:, :4], [[0, 0, 0, 1]] * 8832)
     line = ["--start_from", static, "--generations", 1, "--folder", tmp_path / "plastic"]

@@ -9,15 +9,15 @@ from evolution_strategy_hebb import Centre, EvolutionStrategyHebb
 from workers.waiting import Waiting
 
 
-def lived_by(n_workers, individuals, seconds):
+def generation_of(n_workers, individuals, seconds):
     """The time that a generation takes, and the order in which its lifetimes begin."""
-    waiting, living, order, now = Waiting(individuals), [], [], 0.0
-    while waiting or living:
-        while waiting and len(living) < n_workers:
+    waiting, running, order, now = Waiting(individuals), [], [], 0.0
+    while waiting or running:
+        while waiting and len(running) < n_workers:
             order.append(waiting.popleft())
-            heapq.heappush(living, (now + seconds[order[-1]], order[-1]))
-        now, number = heapq.heappop(living)
-        waiting.lived(number, seconds[number])
+            heapq.heappush(running, (now + seconds[order[-1]], order[-1]))
+        now, number = heapq.heappop(running)
+        waiting.done(number, seconds[number])
     return now, order
 
 
@@ -33,12 +33,12 @@ def test_no_worker_waits_long_for_the_last_lifetime_even_if_some_are_ten_times_l
         rng = np.random.default_rng(seed)
         alike = rng.uniform(0, 1, popsize // 2).repeat(2) + rng.uniform(-0.02, 0.02, popsize)
         seconds = 10**alike
-        assert seconds.sum() / lived_by(n_workers, pairs(popsize), seconds)[0] >= at_least
+        assert seconds.sum() / generation_of(n_workers, pairs(popsize), seconds)[0] >= at_least
 
 
 def test_everybody_lives_once_and_the_partner_of_the_longest_lives_first():
     seconds = [3, 3, 1, 1, 2, 2, 5, 5]
-    _, order = lived_by(1, pairs(8), seconds)
+    _, order = generation_of(1, pairs(8), seconds)
     assert order == [0, 2, 4, 6, 7, 1, 5, 3]
 
 

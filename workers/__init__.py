@@ -1,1 +1,1 @@
-"""The processes in which lifetimes are lived, here or on the nodes of a Ray cluster."""
+"""The processes in which lifetimes are evaluated, here or on the nodes of a Ray cluster."""

@@ -1,7 +1,7 @@
-"""Where lifetimes are lived: local worker processes that outlive each other.
+"""Where lifetimes are evaluated: local worker processes that outlive each other.
 
 Only names of individuals go to a worker and only scalars come back; θ lies in memory that all
-processes share. A worker that dies costs only the lifetimes it held: they are lived again, with
+processes share. A worker that dies costs only the lifetimes it held: they are evaluated again, with
 the same seeds, by another.
 """
 
@@ -29,7 +29,7 @@ import seeds
 from fitness_functions import Agent, Outcome
 from workers.waiting import Waiting
 
-STRIKES = 3  # a lifetime that kills its worker this often is scored as failed
+MAX_ATTEMPTS = 3  # a lifetime that kills its worker this often is scored as failed
 SLOW_SECONDS, SLOW = 60.0, 20  # after which, and after how many usual lifetimes, one is named
 AHEAD_SECONDS = 0.05  # work that waits at a worker, so that it never waits for the master
 MAX_REASON = 300  # characters of an exception that travel to the master, on one line
@@ -49,7 +49,7 @@ class Result(NamedTuple):
     steps: int
     failure: str | None
     seconds: float
-    seen: tuple | None = None  # sums of its observations, where they are normalised
+    observed: tuple | None = None  # sums of its observations, where they are normalised
 
 
 def map_apart(call: Callable, items: Sequence) -> list:
@@ -62,14 +62,14 @@ def map_apart(call: Callable, items: Sequence) -> list:
         raise ChildProcessError("the process that was to do it has ended") from None
 
 
-def live(
+def rollout(
     agent: Agent, parameters: np.ndarray, seed: int, on_step: Callable | None = None
 ) -> Outcome:
     """A lifetime in which an environment may raise anything: it then counts as failed."""
     try:
-        return agent.live(parameters, seed, on_step)
+        return agent.rollout(parameters, seed, on_step)
     except Exception as error:
-        log.warning("%s with seed %d: %r", agent.body.environment, seed, error, exc_info=True)
+        log.warning("%s with seed %d: %r", agent.interface.environment, seed, error, exc_info=True)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return Outcome(-math.inf, 0, reason[:MAX_REASON])
 
@@ -82,7 +82,7 @@ def evaluate(
     individual,
     noise: Callable = seeds.noise,
 ) -> Result:
-    """Let an individual live its episodes in each environment; a failed one fails it.
+    """Evaluate the episodes of an individual in each environment; a failed one fails it.
 
     noise: what draws its ε, `SharedNoise` for one."""
     begun = time.perf_counter()
@@ -90,20 +90,21 @@ def evaluate(
     parameters = individual.parameters(theta[:n], noise)
     if theta.size > n:  # behind θ lies what is not evolved
         parameters = np.concatenate([parameters, theta[n:]])
-    outcomes, seen = [], []
+    outcomes, observed = [], []
     for agent in agents:
         for episode in range(episodes):
-            outcomes.append(live(agent, parameters, individual.lifetime_seed(episode)))
-            seen.append(agent.seen)
+            outcomes.append(rollout(agent, parameters, individual.lifetime_seed(episode)))
+            observed.append(agent.observed)
     failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
     fitness = -math.inf if failure else float(aggregate([o.fitness for o in outcomes]))
+    known = agents[0].n_observed and not failure
     return Result(
         fitness,
         agents[0].mean_square(parameters[:n]),
         sum(outcome.steps for outcome in outcomes),
         failure,
         time.perf_counter() - begun,
-        tuple(map(sum, zip(*seen, strict=True))) if agents[0].n_observed and not failure else None,
+        tuple(map(sum, zip(*observed, strict=True))) if known else None,
     )
 
 
@@ -137,13 +138,13 @@ def load_of(waiting: int, cores: int, ahead: float) -> float:
 
 
 class _Worker:
-    """A process, the master's end of its pipe, and the jobs it holds (the first is being lived)."""
+    """A process, the master's end of its pipe, and its jobs, of which it does the first."""
 
     def __init__(self, evaluate: Callable, theta: np.ndarray, siblings: list["_Worker"]):
         self.pipe, theirs = fork.Pipe()
         ends = [worker.pipe for worker in siblings] + [self.pipe]
-        life = (os.getpid(), evaluate, theta, theirs, ends)
-        self.process = fork.Process(target=_live, args=life, daemon=True)
+        work = (os.getpid(), evaluate, theta, theirs, ends)
+        self.process = fork.Process(target=_work, args=work, daemon=True)
         self.process.start()
         theirs.close()
         self.doors = self.pipe, self.process.sentinel
@@ -166,10 +167,10 @@ def _die_with(master: int) -> None:
         os._exit(1)
 
 
-def _live(
+def _work(
     master: int, evaluate: Callable, theta: np.ndarray, pipe: Connection, ends: list[Connection]
 ) -> None:
-    """A worker's whole life: evaluate what comes through the pipe until it closes."""
+    """The work of a worker: evaluate what comes through the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C and a closed terminal are the master's
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # to answer
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -194,9 +195,9 @@ class LocalWorkers:
         self.workers: list[_Worker] = []
         self.doors = selectors.DefaultSelector()  # of all workers: where news come from
         for _ in range(n_workers):
-            self._hire()
+            self._start_worker()
 
-    def _hire(self) -> None:
+    def _start_worker(self) -> None:
         worker = _Worker(self.evaluate, self.theta, self.workers)
         self.workers.append(worker)
         for door in worker.doors:
@@ -209,13 +210,13 @@ class LocalWorkers:
         self.theta[:] = theta
         results: list[Result | None] = [None] * len(individuals)
         waiting = Waiting(individuals)
-        strikes = collections.Counter()
+        attempts = collections.Counter()
         left = len(individuals)
         while left:
             self._hand_out(waiting, individuals)
-            for index, result in self._collect(waiting, strikes, individuals):
+            for index, result in self._collect(waiting, attempts, individuals):
                 results[index] = result
-                waiting.lived(index, result.seconds)
+                waiting.done(index, result.seconds)
                 self.pace += 0.1 * (result.seconds - self.pace)
                 left -= 1
                 on_result(individuals[index], result)
@@ -247,15 +248,19 @@ class LocalWorkers:
             with contextlib.suppress(OSError):  # it died; `_collect` sees that
                 worker.pipe.send([(index, individuals[index]) for index in bunch])
 
-    def _collect(self, waiting, strikes, individuals):
-        """(index, result) of what arrives within a fifth of a second; buries the dead."""
-        ready = {id(key.data): key.data for key, _ in self.doors.select(timeout=0.2)}
+    def _collect(self, waiting, attempts, individuals):
+        """(index, result) of what arrives within a fifth of a second; restarts the dead."""
+        news = [key for key, _ in self.doors.select(timeout=0.2)]
+        heard = {id(key.data) for key in news if key.fileobj is key.data.pipe}
+        ready = {id(key.data): key.data for key in news}
         # without news look at everybody: a process that an environment has started may keep a
         # dead worker's pipe and sentinel open
         for worker in list(ready.values()) or list(self.workers):
             dead = not worker.process.is_alive()  # asked before its last words are read
             try:
-                while worker.pipe.poll():
+                # to ask a pipe costs more than to read it; the dead may have more to say
+                while id(worker) in heard or ((dead or not ready) and worker.pipe.poll()):
+                    heard.discard(id(worker))
                     index, result = worker.pipe.recv()
                     worker.jobs.popleft()
                     worker.since = time.monotonic()
@@ -263,26 +268,26 @@ class LocalWorkers:
             except (EOFError, OSError):
                 dead = True
             if dead:
-                yield from self._bury(worker, True, waiting, strikes, individuals)
+                yield from self._restart(worker, True, waiting, attempts, individuals)
         if self.timeout:
             for worker in list(self.workers):
                 if worker.jobs and time.monotonic() - worker.since > self.timeout:
-                    yield from self._bury(worker, False, waiting, strikes, individuals)
+                    yield from self._restart(worker, False, waiting, attempts, individuals)
 
-    def _bury(self, worker, died: bool, waiting, strikes, individuals):
-        """Replace a worker; its jobs are lived again, unless one has done this too often."""
+    def _restart(self, worker, died: bool, waiting, attempts, individuals):
+        """Replace a worker; its jobs are evaluated again, unless one has done this too often."""
         self._dismiss(worker)
-        self._hire()
+        self._start_worker()
         if not worker.jobs:
             return
         first = worker.jobs[0]
-        strikes[first] += 1
+        attempts[first] += 1
         code = worker.process.exitcode
         cause = signal.strsignal(-code) if code < 0 else f"exit code {code}"
         why = f"died ({cause})" if died else f"took over {self.timeout} s"
         name = getattr(individuals[first], "name", individuals[first])
-        log.warning("the worker of %s %s, strike %d", name, why, strikes[first])
-        if strikes[first] >= STRIKES:
+        log.warning("the worker of %s %s, attempt %d", name, why, attempts[first])
+        if attempts[first] >= MAX_ATTEMPTS:
             worker.jobs.popleft()
             yield first, Result(-math.inf, 0.0, 0, f"its worker {why}", 0.0)
         waiting.extendleft(reversed(worker.jobs))

@@ -65,7 +65,7 @@ def _knock(address: str) -> None:
 
 
 def ship(folder: Path, modules: Sequence[str]) -> None:
-    """Copy what a node needs to live a lifetime: this program, and beside each module of these
+    """Copy what a node needs to evaluate a lifetime: this program, and beside each module of these
     names what lies in its directory. An installed package must be installed at the nodes."""
     program = Path(__file__).resolve().parents[1]
     sources = [program]

@@ -1,4 +1,4 @@
-"""Where lifetimes are lived when one machine is not enough: the nodes of a Ray cluster.
+"""Where lifetimes are evaluated when one machine is not enough: the nodes of a Ray cluster.
 
 On every node one actor keeps local worker processes (`local.LocalWorkers`), so their rules hold
 here too. The driver has one call open at every node: it brings individuals and takes scalars back
@@ -21,8 +21,8 @@ from machine.quiet import quiet
 from run_folder.run_log import RunLog
 from workers.local import (
     AHEAD_SECONDS,
+    MAX_ATTEMPTS,
     MAX_REASON,
-    STRIKES,
     LocalWorkers,
     Result,
     SharedNoise,
@@ -61,7 +61,7 @@ class NodeWorkers(LocalWorkers):
         logging.getLogger().addHandler(RunLog(self.records))  # before the first worker is forked
         logging.captureWarnings(True)
         super().__init__(n_workers, n, make_evaluate(), timeout)
-        self.waiting, self.strikes = collections.deque(), collections.Counter()
+        self.waiting, self.attempts = collections.deque(), collections.Counter()
         self.individuals = {}  # those without a result, by their place in the generation
 
     def ready(self) -> bool:
@@ -75,13 +75,13 @@ class NodeWorkers(LocalWorkers):
         driver has no more work, and results can wait for the last."""
         if theta is not None:
             self.theta[:] = theta
-            self.strikes.clear()
+            self.attempts.clear()
         self.waiting.extend(individuals)
         self.individuals |= individuals
         results, began = [], time.monotonic()
         while self.individuals:
             self._hand_out(self.waiting, self.individuals)
-            for index, result in self._collect(self.waiting, self.strikes, self.individuals):
+            for index, result in self._collect(self.waiting, self.attempts, self.individuals):
                 del self.individuals[index]
                 self.pace += 0.1 * (max(result.seconds, 1e-6) - self.pace)
                 results.append((index, result))
@@ -93,7 +93,7 @@ class NodeWorkers(LocalWorkers):
 
 
 class _Node:
-    """The driver's view of a node: its actor, the call that is open there, and whom it holds."""
+    """The driver's view of a node: its actor, the call that is open there, and what it holds."""
 
     def __init__(self, address: str, cores: int, actor):
         self.address, self.cores, self.actor = address, cores, actor
@@ -112,7 +112,7 @@ class RayWorkers:
 
     n_workers: processes per node at most, None for as many as it has CPUs. make_evaluate() runs
     at each node and returns what LocalWorkers takes as `evaluate`. noise: where `tell` looks for
-    it; so many threads of the driver draw it while lifetimes are lived.
+    it; so many threads of the driver draw it while lifetimes are evaluated.
     """
 
     def __init__(
@@ -152,14 +152,14 @@ class RayWorkers:
         shared = self.ray.put(np.asarray(theta, np.float32))
         results: list[Result | None] = [None] * len(individuals)
         waiting = Waiting(individuals)
-        strikes = collections.Counter()
+        attempts = collections.Counter()
         left = len(individuals)
         while left:
             self._look_around()
             self._hand_out(waiting, individuals, shared)
-            for index, result in self._collect(waiting, strikes, individuals):
+            for index, result in self._collect(waiting, attempts, individuals):
                 results[index] = result
-                waiting.lived(index, result.seconds)
+                waiting.done(index, result.seconds)
                 self.pace += 0.1 * (max(result.seconds, 1e-6) - self.pace)
                 left -= 1
                 on_result(individuals[index], result)
@@ -167,7 +167,7 @@ class RayWorkers:
         return results
 
     def _look_around(self) -> None:
-        """Hire at every node that has joined, or whose actor has died."""
+        """Start workers at every node that has joined, or whose actor has died."""
         if time.monotonic() - self.looked < LOOK_SECONDS:
             return
         self.looked = time.monotonic()
@@ -180,7 +180,7 @@ class RayWorkers:
                 ).remote(cores, *self.life)
                 self.nodes[node["NodeID"]] = _Node(node["NodeManagerAddress"], cores, actor)
         if self.unfit and not self.nodes:
-            raise ValueError("no node of the cluster can live lifetimes; log.txt says why")
+            raise ValueError("no node of the cluster can evaluate lifetimes; log.txt says why")
 
     def _hand_out(self, waiting: Waiting, individuals: Sequence, theta) -> None:
         """Give each node what its cores need, in proportion, and open a call where none is."""
@@ -196,8 +196,8 @@ class RayWorkers:
                 news = {index: individuals[index] for index in bunch}
                 node.give(theta, news, pause if waiting else None)
 
-    def _collect(self, waiting, strikes, individuals):
-        """(index, result) of what arrives within a fifth of a second; buries the dead."""
+    def _collect(self, waiting, attempts, individuals):
+        """(index, result) of what arrives within a fifth of a second; restarts the dead."""
         calls = {node.call: key for key, node in self.nodes.items() if node.call is not None}
         if not calls:
             time.sleep(0.2)
@@ -210,7 +210,7 @@ class RayWorkers:
             try:
                 answer, node.call = self.ray.get(call), None
             except self.ray.exceptions.RayError as error:
-                yield from self._bury(calls[call], error, waiting, strikes, individuals)
+                yield from self._restart(calls[call], error, waiting, attempts, individuals)
                 continue
             if not node.ready:
                 node.ready = self.had_a_node = True
@@ -220,9 +220,9 @@ class RayWorkers:
             node.held.difference_update(index for index, _ in answer[0])
             yield from answer[0]
 
-    def _bury(self, key: str, error: Exception, waiting, strikes, individuals):
-        """Forget an actor that died, by itself or with its node: whom it held lives again, unless
-        this has happened too often. ValueError when the first one could not even be made."""
+    def _restart(self, key: str, error: Exception, waiting, attempts, individuals):
+        """Forget an actor that died, by itself or with its node: what it held is evaluated again,
+        unless this has happened too often. ValueError when the first one could not even be made."""
         node = self.nodes.pop(key)
         with contextlib.suppress(self.ray.exceptions.RayError):
             self.ray.kill(node.actor)
@@ -234,9 +234,9 @@ class RayWorkers:
         log.warning("lost the workers of node %s, which held %d: %s", node.address, len(node.held),
                     reason)  # fmt: skip
         for index in sorted(node.held, reverse=True):
-            strikes[index] += 1
-            if strikes[index] >= STRIKES:
-                log.warning("%s was lost with its node %d times", individuals[index], STRIKES)
+            attempts[index] += 1
+            if attempts[index] >= MAX_ATTEMPTS:
+                log.warning("%s was lost with its node %d times", individuals[index], MAX_ATTEMPTS)
                 yield index, Result(-math.inf, 0.0, 0, f"its worker died ({reason[:100]})", 0.0)
             else:
                 waiting.extendleft([index])

@@ -9,9 +9,9 @@ class Waiting:
     """Numbers of individuals, in the order in which they are handed out.
 
     First one member of each antithetic pair, then the others, and among these the partner of the
-    longest lifetime first: partners tend to live alike, and what is long must not begin last
+    longest lifetime first: partners tend to last alike, and what is long must not begin last
     (Graham 1969: the longest first is at most a third longer than the best order). Whose partner
-    still lives is taken for long. What is not in pairs goes as it came.
+    is still at work is taken for long. What is not in pairs goes as it came.
     """
 
     def __init__(self, individuals: Sequence):
@@ -43,7 +43,7 @@ class Waiting:
         """Put back whose worker has died."""
         self.first.extendleft(numbers)
 
-    def lived(self, number: int, seconds: float) -> None:
+    def done(self, number: int, seconds: float) -> None:
         """Learn how long a lifetime took."""
         partner = self.partner.get(number)
         if partner in self.unknown:
