@@ -204,7 +204,7 @@ def report(config: Evaluation, kinds, changes, ats, results: dict, seeds: range)
         print(*table(rows), *(verdict(rows, name) for name in [*measures][1:]), "", sep="\n")
         sections.append({"at": at, "rows": rows})
     if config.json:
-        paths = load_agent(config.run, config.which)
-        told = {"environment": environment, "files": [os.path.basename(path) for path in paths]}
+        files = load_agent(config.run, config.which).values()
+        told = {"environment": environment, "files": [os.path.basename(file) for file in files]}
         told |= {"seeds": [*seeds], "bin": BIN, "sections": sections}
         write_file(config.json, json.dumps(told).encode())
