@@ -83,7 +83,7 @@ def markdown(trained: Path) -> list[str]:
             "",
             f"    python evaluate_hebb.py {' '.join(command(folder, static and static.name))}",
             "",
-            *(f"Agent: `{name}`." for name in told["files"][:1]),
+            f"Seeds {told['seeds'][0]} to {told['seeds'][-1]}; agent `{told['files'][0]}`.",
             "",
             *table(sections),
             "",
@@ -99,7 +99,7 @@ def markdown(trained: Path) -> list[str]:
 
 
 INTRODUCTION = """\
-Rewards from the change on, in percent of the same network's in an unchanged world over the same 20
+Rewards from the change on, in percent of the same network's in an unchanged world over the same
 seeds (of the frozen one: of the plastic one's), and the bootstrap's 95 % interval. A star at the
 plastic network: it differs from the unchanged world; at another: it differs from the plastic one
 (p < 0.05, paired sign flips, Holm's correction over the conditions). back: in how many episodes the

@@ -92,18 +92,23 @@ class Screen:
 
 
 class Bar:
-    """A progress bar over things that arrive, where there is a terminal for it."""
+    """A progress bar over things that arrive; without a terminal, a line for each tenth of them."""
 
     def __init__(self, total: int, unit: str):
         import tqdm
 
-        shown = sys.stderr.isatty()
-        self.bar = tqdm.tqdm(total=total, unit=unit, leave=False, disable=not shown)
+        self.total, self.unit, self.done = total, unit, 0
+        self.shown = sys.stderr.isatty()
+        self.bar = tqdm.tqdm(total=total, unit=unit, leave=False, disable=not self.shown)
 
     def arrived(self, thing, result) -> None:
         """Called by `map` of the workers: with (None, None) nothing has arrived."""
-        if thing is not None:
-            self.bar.update()
+        if thing is None:
+            return
+        self.bar.update()
+        before, self.done = self.done, self.done + 1
+        if not self.shown and 10 * self.done // self.total > 10 * before // self.total:
+            tell(f"{self.done} of {self.total} {self.unit}", sys.stderr)
 
     def __enter__(self) -> "Bar":
         return self
