@@ -24,7 +24,7 @@ from fitness_functions import Agent
 from machine.provenance import worker_count
 from run_folder.checkpoints import load_agent
 from run_folder.safe_files import write_file
-from workers import local
+from workers import local, rollouts
 
 EPISODES = 20
 NOTHING = -1  # the change of an unchanged lifetime
@@ -97,7 +97,7 @@ def run_case(kinds: dict[str, Kind], changes: Sequence, _, case: Case) -> CaseRe
     calls: list[Callable] = [lambda t, activations, weights, reward: rewards.append(reward)]
     if kinds[case.kind].freezes:
         calls.append(Freeze(case.at, agent.synapses))
-    _, steps, failure = local.rollout(agent, theta, case.seed, together(*calls))
+    _, steps, failure = rollouts.rollout(agent, theta, case.seed, together(*calls))
     return CaseResult(np.array(rewards), steps, failure, time.perf_counter() - begun)
 
 

@@ -20,7 +20,7 @@ from fitness_functions import Agent
 from machine.provenance import worker_count
 from run_folder.checkpoints import RunFolder
 from run_folder.safe_files import write_file
-from workers import local
+from workers import local, rollouts
 
 EPISODES = 100
 
@@ -41,7 +41,7 @@ class EpisodeResult(NamedTuple):
 
 def run_episode(agents: list[Agent], theta: np.ndarray, episode: Episode) -> EpisodeResult:
     begun = time.perf_counter()
-    outcome = local.rollout(agents[episode.environment], theta, episode.seed)
+    outcome = rollouts.rollout(agents[episode.environment], theta, episode.seed)
     return EpisodeResult(*outcome, time.perf_counter() - begun)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from analysis.experiments import Freeze, Lesion, together
 from commands.replay_options import Lesions
 from fitness_functions import Agent
-from workers import local
+from workers.rollouts import rollout
 
 RECOVERED = 0.9  # of the intact lifetime's reward
 CONDITIONS = ("intact", "lesioned", "frozen", "lesioned and frozen")
@@ -112,7 +112,7 @@ def rollouts(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Iterator
         rewards: list[float] = []
         note = functools.partial(_note, rewards)
         on_step = together(*plan.on_step(condition, agent, seed), note)
-        yield condition, local.rollout(agent, theta, seed, on_step), np.array(rewards)
+        yield condition, rollout(agent, theta, seed, on_step), np.array(rewards)
 
 
 def run_trial(plan: Plan, agent: Agent, theta: np.ndarray, seed: int) -> Trial:

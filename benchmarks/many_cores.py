@@ -21,7 +21,7 @@ from commands.agents import agents_for
 from commands.training_options import Training
 from evolution_strategy_hebb import EvolutionStrategyHebb
 from run_folder.checkpoints import RunFolder
-from workers import local
+from workers import local, rollouts
 
 TASKS = ("AntBulletEnv-v0", "CarRacing-v0")
 WORKERS, PER_WORKER = (64, 1024), 4
@@ -70,7 +70,7 @@ def _wait(pipes: list) -> None:
                 heapq.heappush(ends, (begin + seconds, index, seconds, key.fd, key.fileobj))
         while ends and ends[0][0] <= time.monotonic():
             _, index, seconds, _, pipe = heapq.heappop(ends)
-            pipe.send((index, local.Result(1.0, 1.0, 1000, None, seconds)))
+            pipe.send((index, rollouts.Result(1.0, 1.0, 1000, None, seconds)))
 
 
 def cost_of_a_result(n_workers: int) -> float:
@@ -106,7 +106,7 @@ def alone(name: str, send) -> None:
     lifetimes = []
     for individual in individuals[:4]:
         begun = time.process_time()
-        result = local.evaluate(agents, np.mean, 1, theta, individual)
+        result = rollouts.evaluate(agents, np.mean, 1, theta, individual)
         lifetimes.append((time.process_time() - begun) / result.steps * 1000)
     send((agents[0].n, float(np.median(lifetimes)), pair, files))
 

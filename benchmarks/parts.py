@@ -28,7 +28,7 @@ from fitness_functions import Agent, describe
 from machine.quiet import quiet
 from networks import pixels
 from run_folder.checkpoints import RunFolder
-from workers import local
+from workers import local, rollouts
 
 RULE, INIT, SEED = "ABCD_lr", "uni", 1
 FULL = 1000  # steps of an episode, burn-in included
@@ -244,7 +244,7 @@ class Generations:
         self.agent.warm_up()
         theta = self.agent.first_theta(SEED, "normal")
         noise = local.SharedNoise(popsize // 2, theta.size)
-        evaluate = partial(local.evaluate, [self.agent], np.mean, 1, noise=noise.draw)
+        evaluate = partial(rollouts.evaluate, [self.agent], np.mean, 1, noise=noise.draw)
         given = {"environment": [environment], "popsize": popsize, "seed": SEED}
         self.runs = {}
         for k in sorted({1, n}):

@@ -21,8 +21,8 @@ from commands.training_options import Training
 from evolution_strategy_hebb import EvolutionStrategyHebb
 from machine.provenance import available_cores
 from workers import local, ray_cluster
-from workers.local import Result
 from workers.ray_workers import OPEN_SECONDS, RayWorkers, _Node
+from workers.rollouts import Result, evaluate
 
 NODES, CORES = 16, 64  # of the simulated cluster
 TASKS = ("AntBulletEnv-v0", "CarRacing-v0")
@@ -147,7 +147,7 @@ def predict(name: str, threads: int) -> None:
     individuals, begun = strategy.ask(), time.perf_counter()
     strategy.ask()
     ask = (time.perf_counter() - begun) / PAIRS
-    results = [local.evaluate(agents, np.mean, 1, theta, one) for one in individuals[:4]]
+    results = [evaluate(agents, np.mean, 1, theta, one) for one in individuals[:4]]
     lifetime = max(result.seconds / result.steps for result in results) * 1000
     print(f"{name}: n = {n}, 1,000 steps {lifetime:.2f} s, ask {1e6 * ask:.0f} µs per pair")
     kept = local.SharedNoise(PAIRS, n)

@@ -26,7 +26,7 @@ from machine.provenance import available_cores, worker_count
 from machine.startup import answer_signals
 from run_folder.checkpoints import RunFolder
 from run_folder.run_log import keep_log
-from workers import local
+from workers import local, rollouts
 
 log = logging.getLogger("hebb")
 AGGREGATES = {"mean": np.mean, "min": np.min}
@@ -87,7 +87,7 @@ def reach(config: Training) -> None:
 def evaluator(config: Training, agents: list | None = None, noise=seeds.noise) -> Callable:
     """What a worker does with an individual; without agents, those of the arguments are made."""
     agents, aggregate = agents or agents_for(config), AGGREGATES[config.aggregate]
-    return partial(local.evaluate, agents, aggregate, config.episodes, noise=noise)
+    return partial(rollouts.evaluate, agents, aggregate, config.episodes, noise=noise)
 
 
 def worker_pool(config: Training, agents: list, n_workers: int, noise: local.SharedNoise | None):

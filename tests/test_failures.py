@@ -18,6 +18,7 @@ from misbehaving import misbehaves
 
 import seeds
 from workers import local
+from workers.rollouts import Result
 
 SEED, POPSIZE, GENERATIONS = 2, 20, 2
 LINE = ["--popsize", POPSIZE, "--seed", SEED, "--generations", GENERATIONS, "--threads", 2]
@@ -157,7 +158,7 @@ def test_a_failure_of_theta_itself_is_filed_by_its_generation_and_can_be_repeate
 
 def sleeper(theta, seconds):
     time.sleep(seconds)
-    return local.Result(0.0, 0.0, 1, None, seconds)
+    return Result(0.0, 0.0, 1, None, seconds)
 
 
 def test_a_lifetime_that_takes_very_long_is_named_once(monkeypatch):

@@ -21,35 +21,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
-from typing import NamedTuple
 
 import numpy as np
 
 import seeds
-from fitness_functions import Agent, Outcome
+from workers.rollouts import Result
 from workers.waiting import Waiting
 
 MAX_ATTEMPTS = 3  # a lifetime that kills its worker this often is scored as failed
 SLOW_SECONDS, SLOW = 60.0, 20  # after which, and after how many usual lifetimes, one is named
 AHEAD_SECONDS = 0.05  # work that waits at a worker, so that it never waits for the master
-MAX_REASON = 300  # characters of an exception that travel to the master, on one line
 PR_SET_PDEATHSIG = 1  # Linux: a signal for the child when its parent dies
 
 log = logging.getLogger("hebb")
 # A worker is a fork: it finds compiled code and imported libraries in place. The logging of
 # multiprocessing-logging works this way only.
 fork = multiprocessing.get_context("fork")
-
-
-class Result(NamedTuple):
-    """What comes back of an individual: scalars only."""
-
-    fitness: float
-    mean_square: float  # of its coefficients, for the penalty
-    steps: int
-    failure: str | None
-    seconds: float
-    observed: tuple | None = None  # sums of its observations, where they are normalised
 
 
 def map_apart(call: Callable, items: Sequence) -> list:
@@ -60,52 +47,6 @@ def map_apart(call: Callable, items: Sequence) -> list:
             return list(process.map(call, items))
     except BrokenProcessPool:
         raise ChildProcessError("the process that was to do it has ended") from None
-
-
-def rollout(
-    agent: Agent, parameters: np.ndarray, seed: int, on_step: Callable | None = None
-) -> Outcome:
-    """A lifetime in which an environment may raise anything: it then counts as failed."""
-    try:
-        return agent.rollout(parameters, seed, on_step)
-    except Exception as error:
-        log.warning("%s with seed %d: %r", agent.interface.environment, seed, error, exc_info=True)
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return Outcome(-math.inf, 0, reason[:MAX_REASON])
-
-
-def evaluate(
-    agents: Sequence[Agent],
-    aggregate: Callable,
-    episodes: int,
-    theta: np.ndarray,
-    individual,
-    noise: Callable = seeds.noise,
-) -> Result:
-    """Evaluate the episodes of an individual in each environment; a failed one fails it.
-
-    noise: what draws its ε, `SharedNoise` for one."""
-    begun = time.perf_counter()
-    n = agents[0].n
-    parameters = individual.parameters(theta[:n], noise)
-    if theta.size > n:  # behind θ lies what is not evolved
-        parameters = np.concatenate([parameters, theta[n:]])
-    outcomes, observed = [], []
-    for agent in agents:
-        for episode in range(episodes):
-            outcomes.append(rollout(agent, parameters, individual.lifetime_seed(episode)))
-            observed.append(agent.observed)
-    failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
-    fitness = -math.inf if failure else float(aggregate([o.fitness for o in outcomes]))
-    known = agents[0].n_observed and not failure
-    return Result(
-        fitness,
-        agents[0].mean_square(parameters[:n]),
-        sum(outcome.steps for outcome in outcomes),
-        failure,
-        time.perf_counter() - begun,
-        tuple(map(sum, zip(*observed, strict=True))) if known else None,
-    )
 
 
 def shared_array(*shape: int) -> np.ndarray:

@@ -22,12 +22,11 @@ from run_folder.run_log import RunLog
 from workers.local import (
     AHEAD_SECONDS,
     MAX_ATTEMPTS,
-    MAX_REASON,
     LocalWorkers,
-    Result,
     SharedNoise,
     load_of,
 )
+from workers.rollouts import MAX_REASON, Result
 from workers.waiting import Waiting
 
 LOOK_SECONDS = 1.0  # from one look at who is in the cluster to the next

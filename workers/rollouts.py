@@ -1,0 +1,73 @@
+"""What a worker does: it evaluates individuals, lifetime by lifetime."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+import seeds
+from fitness_functions import Agent, Outcome
+
+MAX_REASON = 300  # characters of an exception that travel to the master, on one line
+
+log = logging.getLogger("hebb")
+
+
+class Result(NamedTuple):
+    """What comes back of an individual: scalars only."""
+
+    fitness: float
+    mean_square: float  # of its coefficients, for the penalty
+    steps: int
+    failure: str | None
+    seconds: float
+    observed: tuple | None = None  # sums of its observations, where they are normalised
+
+
+def rollout(
+    agent: Agent, parameters: np.ndarray, seed: int, on_step: Callable | None = None
+) -> Outcome:
+    """A lifetime in which an environment may raise anything: it then counts as failed."""
+    try:
+        return agent.rollout(parameters, seed, on_step)
+    except Exception as error:
+        log.warning("%s with seed %d: %r", agent.interface.environment, seed, error, exc_info=True)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return Outcome(-math.inf, 0, reason[:MAX_REASON])
+
+
+def evaluate(
+    agents: Sequence[Agent],
+    aggregate: Callable,
+    episodes: int,
+    theta: np.ndarray,
+    individual,
+    noise: Callable = seeds.noise,
+) -> Result:
+    """Evaluate the episodes of an individual in each environment; a failed one fails it.
+
+    noise: what draws its ε, `SharedNoise` for one."""
+    begun = time.perf_counter()
+    n = agents[0].n
+    parameters = individual.parameters(theta[:n], noise)
+    if theta.size > n:  # behind θ lies what is not evolved
+        parameters = np.concatenate([parameters, theta[n:]])
+    outcomes, observed = [], []
+    for agent in agents:
+        for episode in range(episodes):
+            outcomes.append(rollout(agent, parameters, individual.lifetime_seed(episode)))
+            observed.append(agent.observed)
+    failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
+    fitness = -math.inf if failure else float(aggregate([o.fitness for o in outcomes]))
+    known = agents[0].n_observed and not failure
+    return Result(
+        fitness,
+        agents[0].mean_square(parameters[:n]),
+        sum(outcome.steps for outcome in outcomes),
+        failure,
+        time.perf_counter() - begun,
+        tuple(map(sum, zip(*observed, strict=True))) if known else None,
+    )
