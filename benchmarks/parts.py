@@ -80,7 +80,7 @@ def simulate(env, *_) -> None:
 
 
 def original_ant():
-    return environments.registry.GymEnv(environments.gym_registry()["AntBulletEnv-v0"])
+    return environments.GymEnv(environments.gym_registry()["AntBulletEnv-v0"])
 
 
 def ported_ant():
