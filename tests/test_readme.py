@@ -123,6 +123,16 @@ def test_one_lifetime_is_five_lines_of_python(capsys):
     assert re.fullmatch(r"Outcome\(fitness=[\d.]+, steps=\d+, failure=None\)\n", printed)
 
 
+def test_the_weights_of_a_shipped_agent_are_five_lines_of_python(capsys, monkeypatch):
+    pytest.importorskip("pybullet")
+    monkeypatch.chdir(ROOT)
+    lines = block("the weights of a shipped agent")
+    assert len([line for line in lines.splitlines()[1:] if line]) == 5
+    exec(lines, {})
+    steps, last, shape = re.fullmatch(r"(\d+) (\d+) \((\d+),\)\n", capsys.readouterr().out).groups()
+    assert int(shape) == 12_288 and 0 <= int(steps) - int(last) < 10 and int(steps) > 200
+
+
 def test_the_first_commands_run_a_few_lifetimes_of_car_racing(tmp_path):
     line = ["--generations", 1, "--popsize", 2, "--seed", 1, "--folder", tmp_path]
     result = command("train_hebb.py", *line)
