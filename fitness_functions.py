@@ -186,7 +186,9 @@ class Agent(Genome):
     def reset_weights(self, vector: np.ndarray, seed: int) -> np.ndarray:
         """The (S,) float32 plastic weights with which the lifetime of this seed begins, a view."""
         init = "coevolve" if self.static else self.init_weights
-        evolved = self.split(vector)[2]
+        evolved = vector[self.n_coefficients : self.n]  # `split` would expand all rules again
+        if self.scale is not None:
+            evolved = evolved * self.scale[self.n_coefficients :]
         self.policy.start(init, seeds.stream(seed, seeds.WEIGHTS), evolved)
         return self.policy.weights
 

@@ -102,8 +102,8 @@ class Bar:
         self.bar = tqdm.tqdm(total=total, unit=unit, leave=False, disable=not self.shown)
 
     def arrived(self, thing, result) -> None:
-        """Called by `map` of the workers: with (None, None) nothing has arrived."""
-        if thing is None:
+        """Called by `map` of the workers: without a result nothing has arrived."""
+        if result is None:
             return
         self.bar.update()
         before, self.done = self.done, self.done + 1
