@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 import seeds
-from workers.rollouts import Result
+from workers.rollouts import Broadcast, Result
 from workers.waiting import Waiting
 
 MAX_ATTEMPTS = 3  # a lifetime that kills its worker this often is scored as failed
@@ -81,10 +81,10 @@ def load_of(waiting: int, cores: int, ahead: float) -> float:
 class _Worker:
     """A process, the master's end of its pipe, and its jobs, of which it does the first."""
 
-    def __init__(self, evaluate: Callable, theta: np.ndarray, siblings: list["_Worker"]):
+    def __init__(self, evaluate: Callable, given: Broadcast, siblings: list["_Worker"]):
         self.pipe, theirs = fork.Pipe()
         ends = [worker.pipe for worker in siblings] + [self.pipe]
-        work = (os.getpid(), evaluate, theta, theirs, ends)
+        work = (os.getpid(), evaluate, given, theirs, ends)
         self.process = fork.Process(target=_work, args=work, daemon=True)
         self.process.start()
         theirs.close()
@@ -109,7 +109,7 @@ def _die_with(master: int) -> None:
 
 
 def _work(
-    master: int, evaluate: Callable, theta: np.ndarray, pipe: Connection, ends: list[Connection]
+    master: int, evaluate: Callable, given: Broadcast, pipe: Connection, ends: list[Connection]
 ) -> None:
     """The work of a worker: evaluate what comes through the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C and a closed terminal are the master's
@@ -121,16 +121,24 @@ def _work(
     while True:
         try:
             for index, individual in pipe.recv():
-                pipe.send((index, evaluate(theta, individual)))
+                pipe.send((index, evaluate(given, individual)))
         except (EOFError, OSError):
             os._exit(0)  # the master is gone, and nobody reads the log any more
 
 
 class LocalWorkers:
-    """N processes that evaluate individuals. `evaluate(theta, individual)` runs in them."""
+    """Processes that evaluate individuals: evaluate(given, individual) runs in them, where `given`
+    is the last Broadcast. n: length of θ; n_observed: inputs whose statistics come with it."""
 
-    def __init__(self, n_workers: int, n: int, evaluate: Callable, timeout: float | None = None):
-        self.theta = shared_array(n)
+    def __init__(
+        self,
+        n_workers: int,
+        n: int,
+        evaluate: Callable,
+        timeout: float | None = None,
+        n_observed: int = 0,
+    ):
+        self.given = Broadcast(shared_array(n), shared_array(2, n_observed))
         self.evaluate, self.timeout = evaluate, timeout
         self.pace = AHEAD_SECONDS  # seconds per individual, as measured so far
         self.workers: list[_Worker] = []
@@ -139,16 +147,21 @@ class LocalWorkers:
             self._start_worker()
 
     def _start_worker(self) -> None:
-        worker = _Worker(self.evaluate, self.theta, self.workers)
+        worker = _Worker(self.evaluate, self.given, self.workers)
         self.workers.append(worker)
         for door in worker.doors:
             self.doors.register(door, selectors.EVENT_READ, worker)
 
-    def map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
+    def receive(self, given: Broadcast) -> None:
+        """Copy it to where all workers find it."""
+        for shared, news in zip(self.given, given, strict=True):
+            shared[...] = news
+
+    def map(self, given: Broadcast, individuals: Sequence, on_result: Callable) -> list[Result]:
         """The results of all individuals, in their order. on_result(individual, result) is called
         at each arrival, (individual, None) once for one that takes very long, and (None, None) at
         least five times a second; it may raise."""
-        self.theta[:] = theta
+        self.receive(given)
         results: list[Result | None] = [None] * len(individuals)
         waiting = Waiting(individuals)
         attempts = collections.Counter()
