@@ -26,7 +26,6 @@ from environments.tasks import Interface
 from evolution_strategy_hebb import EvolutionStrategyHebb
 from fitness_functions import Agent, describe
 from machine.quiet import quiet
-from networks import pixels
 from run_folder.checkpoints import RunFolder
 from workers import local, rollouts
 
@@ -194,12 +193,11 @@ class Episode:
         features = policy.activations[: policy.sizes[0]]
         agent.synapses.load(agent.split(self.theta)[0])
         if interface.pixels:
-            see = partial(pixels.see, *policy.kernels, *policy._buffers, features)
             calls = {
                 "resize, ms": lambda _, __, observation: policy._resize(
                     interface.encode(observation)
                 ),
-                "convolutions, ms": lambda *_: see(),
+                "convolutions, ms": lambda *_: policy.see(),
             }
         else:
             calls = {"": lambda _, __, seen: np.copyto(features, interface.encode(seen))}
