@@ -87,15 +87,15 @@ def turned(told, wheel):
 
 
 @compiled
-def roll(dt, power, control, told, limits, omega, phase, motors, forces):
+def roll(dt, power, steering, gassing, brake, told, limits, omega, phase, motors, forces):
     """gymnasium's `Car.step` for the four wheels, in its order of rounding, without skid marks.
 
-    power: of the engine; control (4, 3): steering, gas and brake of each; told: of the bodies;
+    power: of the engine, for the wheels behind; steering: of those in front; told: of the bodies;
     limits (4,): of friction; omega, phase (4,): rewritten; motors (4,), speeds of the joints'
     motors, and forces (4, 2): the result. All float64.
     """
     for w in range(4):
-        steer, gas, brake = control[w]
+        steer, gas = (steering, 0.0) if w < 2 else (0.0, gassing)
         side_x, side_y, vx, vy = told[w, COS], told[w, SIN], told[w, VX], told[w, VY]
         limit = limits[w]
         off = steer - turned(told, w)
@@ -121,23 +121,23 @@ class QuickCar(Car):
     """The same car to the bit, without skid marks; its wheels turn in arrays of its own."""
 
     limit, power = FRICTION_LIMIT, ENGINE_POWER
+    steering = gassing = braking = 0.0
 
     def __init__(self, *place):
         super().__init__(*place)
         self.joints = [w.joint for w in self.wheels]
-        self.control, self.limits = np.zeros((4, 3)), np.zeros(4)
-        self.omega, self.phase = np.zeros(4), np.zeros(4)
+        self.limits, self.omega, self.phase = np.zeros(4), np.zeros(4), np.zeros(4)
         self.motors, self.forces = np.zeros(4), np.zeros((4, 2))
 
     def steer(self, s):
-        self.control[:2, 0] = s
+        self.steering = float(s)
 
     def gas(self, gas):
-        gas = min(max(gas, 0.0), 1.0)
-        self.control[2:, 1] += min(gas - self.control[2, 1], 0.1)  # rises slowly, falls at once
+        gas = min(max(float(gas), 0.0), 1.0)
+        self.gassing += min(gas - self.gassing, 0.1)  # rises slowly, falls at once
 
     def brake(self, b):
-        self.control[:, 2] = b
+        self.braking = float(b)
 
     def change(self, grip=1.0, power=1.0):
         self.limit, self.power = grip * FRICTION_LIMIT, power * ENGINE_POWER
@@ -145,9 +145,9 @@ class QuickCar(Car):
     def step(self, dt):
         limit, grass = self.limit, self.limit * 0.6
         self.limits[:] = [limit if wheel.tiles else grass for wheel in self.wheels]
-        control, told = self.control, self.bodies.look()
-        state = self.limits, self.omega, self.phase
-        roll(dt, self.power, control, told, *state, self.motors, self.forces)
+        control = self.power, self.steering, self.gassing, self.braking
+        state = self.bodies.look(), self.limits, self.omega, self.phase
+        roll(dt, *control, *state, self.motors, self.forces)
         for joint, speed in zip(self.joints, self.motors.tolist(), strict=True):
             joint.motorSpeed = speed  # which wakes wheel and hull
         self.bodies.push(self.forces)
