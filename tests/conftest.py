@@ -98,6 +98,17 @@ def short_run(tmp_path_factory) -> Path:
     return run_folder(folder)
 
 
+@pytest.fixture(scope="session")
+def balancing(tmp_path_factory) -> Path:
+    """A run that balances the pole, in seconds."""
+    folder = tmp_path_factory.mktemp("balancing")
+    line = ["--environment", "CartPole-v1", "--popsize", 40, "--seed", 4]
+    line += ["--generations", 25, "--stop_at", 480, "--folder", folder]
+    result = command("train_hebb.py", *line)
+    assert result.returncode == 0, result.stderr
+    return run_folder(folder)
+
+
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 # where `misbehaving:Raises-v0` is found, before what the caller has set
 os.environ["PYTHONPATH"] = os.pathsep.join(
