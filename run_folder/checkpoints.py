@@ -164,7 +164,7 @@ class RunFolder:
         self.rows.append(row)
         self._table = table
         self._write_derived()
-        self._drop_superseded()
+        self._keep_only(self._worth_keeping())
 
     def save_failure(self, name: str, generation: int, blocks: dict) -> Path:
         """Keep an individual whose lifetime failed as a run folder of its own, to be replayed."""
@@ -210,12 +210,16 @@ class RunFolder:
         name = f"Fitness_values_{run_id}_{environment_name(self.arguments)}.npy"
         write_file(self.path / name, history.getvalue(), sync=False)
 
-    def _drop_superseded(self) -> None:
-        """Delete the `.dat` of generations that are not kept, and those never committed."""
-        best, last = best_generation(self.rows), self.rows[-1]["generation"]
+    def _worth_keeping(self) -> set[int]:
+        """The generations whose `.dat` are kept: every print_every-th, the best and the last."""
+        generations = [row["generation"] for row in self.rows]
+        regular = {one for one in generations if one % self.arguments["print_every"] == 0}
+        return regular | {best_generation(self.rows), generations[-1]}
+
+    def _keep_only(self, generations: Collection[int]) -> None:
+        """Delete the `.dat` of all other generations."""
         for generation, _, path in self.dat_files():
-            regular = generation < last and generation % self.arguments["print_every"] == 0
-            if not regular and generation not in (best, last):
+            if generation not in generations:
                 path.unlink(missing_ok=True)
 
     def _read(self) -> None:
@@ -228,12 +232,13 @@ class RunFolder:
             self.rows = read_with(_decode_rows, self.path / "fitness.csv", "table", MAX_TABLE)
 
     def _repair(self) -> None:
-        """Bring every file to the committed generation."""
+        """Bring every file to the committed generation. A `.dat` of a complete one stays until the
+        next `save`: the run may yet be refused, and who shipped the folder chose what is in it."""
         for path in self.path.rglob(temporary_name("*")):
             path.unlink(missing_ok=True)
         if self.state is not None:
             self._write_derived()
-            self._drop_superseded()
+            self._keep_only({row["generation"] for row in self.rows})
         elif self.rows:
             raise FileError(f"{self.path} cannot be continued: it has no state.npz")
 
