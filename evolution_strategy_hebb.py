@@ -220,7 +220,7 @@ def run(
     """Evolve until `generations` are complete, or until the mean fitness reaches `stop_at`.
 
     Every eval_every generations (0: never) θ itself is evaluated eval_episodes times, and that
-    score counts instead. observer.broadcast(θ) is what the workers get;
+    score counts instead. observer.broadcast(θ) is what workers.map takes;
     observer.result(individual, result) sees every individual's end, and (None, None) a few times
     a second; observer.generation(row, results) sees every generation's. What they raise ends the
     run.
@@ -228,8 +228,8 @@ def run(
     while strategy.generation < generations:
         began = time.perf_counter()
         lr, sigma = strategy.lr, strategy.sigma
-        vector = observer.broadcast(strategy.theta)
-        results = workers.map(vector, strategy.ask(), observer.result)
+        given = observer.broadcast(strategy.theta)
+        results = workers.map(given, strategy.ask(), observer.result)
         fitness = np.array([result.fitness for result in results])
         alive = fitness[np.isfinite(fitness)]
         if not alive.size:
@@ -257,8 +257,8 @@ def run(
         if eval_every and strategy.generation % eval_every == 0:
             generation = strategy.generation - 1
             episodes = [Centre(strategy.seed, generation, n) for n in range(eval_episodes)]
-            vector = observer.broadcast(strategy.theta)
-            scores = workers.map(vector, episodes, observer.result)
+            given = observer.broadcast(strategy.theta)
+            scores = workers.map(given, episodes, observer.result)
             row["centre"] = float(np.mean([score.fitness for score in scores]))
         observer.generation(row | moved, results)
         score = row["centre" if eval_every else "mean"]

@@ -11,11 +11,13 @@ from gymnasium.spaces import Box
 
 import environments
 import seeds
-from environments.observations import Normaliser
+from environments.observations import Normaliser, Statistics
 from environments.tasks import Interface, interface_of
 from genome import Genome
 from hebbian_weights_update import Synapses, rule_of
 from policies import CNN_heb, MLP_heb
+
+STATISTICS = "observation_statistics"  # their block, in the names of files
 
 
 class Outcome(NamedTuple):
@@ -39,8 +41,8 @@ def lifetime(
     """One episode of a network whose weights its rule rewrites at every step.
 
     policy: with its initial weights; synapses: what its rule rewrites them with, its coefficients
-    loaded. on_step(t, activations, weights, reward) is called at the end of every step with
-    views of the layers, which it may read or change. encode: in place of the body's. The order of
+    loaded. on_step(t, activations, weights, reward) is called at the end of every step with views
+    of the layers, which it may read or change. encode: in place of the interface's. The order of
     things is the reference's (fitness_functions.py): no update after the last step.
     """
     task, encode = interface.task, encode or interface.encode
@@ -118,9 +120,10 @@ def follows_its_seed(interface: Interface, steps: int = 5) -> bool:
 class Agent(Genome):
     """A genome with a policy network and an environment.
 
-    env: use this one instead of making the body's. around: env -> the environment of the next
-    lifetimes, a wrapper around it for one. observed: after a lifetime with
-    normalize_observations, the sums of what it has observed.
+    env: use this one instead of making the interface's. around: env -> the environment of the
+    next lifetimes, a wrapper around it for one. With normalize_observations, statistics
+    (2, n_inputs) float32, else (2, 0): mean and standard deviation with which the next lifetimes
+    normalise what they observe; observed: the sums of what the last lifetime has observed.
     """
 
     def __init__(
@@ -156,18 +159,16 @@ class Agent(Genome):
             interface.pixels or not isinstance(interface.observations, Box)
         ):
             raise ValueError(f"{interface.environment}: --normalize_observations takes vectors")
-        n_observed = 2 * interface.n_inputs if normalize_observations else 0
         if mirror and (recurrent or interface.inputs or not interface.task.mirror):
             what = "--recurrent or --inputs" if interface.task.mirror else interface.environment
             raise ValueError(f"--mirror knows no left and right of {what}")
         tied = interface.task.mirror if mirror else None
-        super().__init__(
-            rule, policy, init_weights, shared_rules, n_observed, seed, tied, sigma_factors
-        )
+        super().__init__(rule, policy, init_weights, shared_rules, seed, tied, sigma_factors)
         self.synapses = Synapses(
             rule, policy.weights, policy.shapes, interface.task.normalise, policy.neurons
         )
-        self.observed = None
+        n_observed = interface.n_inputs if normalize_observations else 0
+        self.statistics, self.observed = Statistics(n_observed).as_block(), None
         self._given, self._kept, self.around = env, None, lambda env: env
 
     def inside(self, env) -> "Agent":
@@ -183,26 +184,32 @@ class Agent(Genome):
         self.policy.forward(self.interface.encode(blank))
         self.synapses.update(self.policy.activations)
 
-    def reset_weights(self, vector: np.ndarray, seed: int) -> np.ndarray:
+    def blocks(self, theta: np.ndarray) -> dict[str, np.ndarray]:
+        """θ, and the statistics of observations, as they are filed."""
+        statistics = {STATISTICS: self.statistics} if self.statistics.size else {}
+        return super().blocks(theta) | statistics
+
+    def reset_weights(self, theta: np.ndarray, seed: int) -> np.ndarray:
         """The (S,) float32 plastic weights with which the lifetime of this seed begins, a view."""
         init = "coevolve" if self.static else self.init_weights
-        evolved = vector[self.n_coefficients : self.n]  # `split` would expand all rules again
+        evolved = theta[self.n_coefficients :]  # `split` would expand all rules again
         if self.scale is not None:
             evolved = evolved * self.scale[self.n_coefficients :]
         self.policy.start(init, seeds.stream(seed, seeds.WEIGHTS), evolved)
         return self.policy.weights
 
     def rollout(
-        self, vector: np.ndarray, seed: int | None, on_step: Callable | None = None
+        self, theta: np.ndarray, seed: int | None, on_step: Callable | None = None
     ) -> Outcome:
-        """One lifetime of θ (with what belongs behind it): a pure function of it and the seed
-        (None draws one)."""
+        """One lifetime of θ: a pure function of it, the agent and the seed (None draws one)."""
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
-        of_synapses, of_neurons, _, observed = self.split(vector)
+        of_synapses, of_neurons, _ = self.split(theta)
         self.synapses.load(of_synapses, of_neurons)
-        encode = Normaliser(self.interface.encode, observed) if self.n_observed else None
-        self.reset_weights(vector, seed)
+        encode = None
+        if self.statistics.size:
+            encode = Normaliser(self.interface.encode, self.statistics)
+        self.reset_weights(theta, seed)
         world = seeds.integer(seed, seeds.WORLD)
         with seeds.global_generators(world):
             env, outcome = self._enter(), None

@@ -20,8 +20,6 @@ class Genome:
     the seed fixes; with `mirror`, one rule for each pair of mirrored synapses; with
     `sigma_factors`, NAME=FACTOR of a column or of the other block, numbers that are multiplied by
     the factor, so that σ disturbs what they stand for by FACTOR · σ.
-    A vector that is broadcast or filed may carry `n_observed` numbers behind θ: the statistics of
-    the observations, which are not evolved.
     """
 
     def __init__(
@@ -30,7 +28,6 @@ class Genome:
         policy,
         init_weights: str,
         shared_rules: int = 0,
-        n_observed: int = 0,
         seed: int = 0,
         mirror=None,
         sigma_factors: Sequence[str] | None = None,
@@ -39,7 +36,6 @@ class Genome:
         self.static = not rule.program
         evolves_dense = self.static or init_weights == "coevolve"
         self.n_evolved = policy.n_conv + (policy.n_plastic if evolves_dense else 0)
-        self.n_observed = n_observed
         self.assignment = self.signs = None
         n_rules = policy.n_plastic
         if shared_rules:
@@ -96,12 +92,10 @@ class Genome:
         """θ as coefficients and weights."""
         return theta if self.scale is None else theta * self.scale
 
-    def split(self, vector: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Of a vector: coefficients of synapses (S, K) and of neurons (N, K'), evolved weights,
-        and the observations' statistics (2, n_inputs)."""
-        theta, observed = self.unscaled(vector[: self.n]), vector[self.n :]
+    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of θ: coefficients of synapses (S, K) and of neurons (N, K'), and evolved weights."""
         ends = [self.n_of_synapses, self.n_coefficients]
-        of_synapses, of_neurons, evolved = np.split(theta, ends)
+        of_synapses, of_neurons, evolved = np.split(self.unscaled(theta), ends)
         if self.rule.columns:
             of_synapses = of_synapses.reshape(-1, len(self.rule.columns))
             if self.assignment is not None:
@@ -111,15 +105,15 @@ class Genome:
         else:
             of_synapses = np.empty((self.policy.n_plastic, 0), np.float32)
         of_neurons = of_neurons.reshape(self.policy.sizes.sum(), len(self.rule.neuron_columns))
-        return of_synapses, of_neurons, evolved, observed.reshape(2, -1)
+        return of_synapses, of_neurons, evolved
 
-    def blocks(self, vector: np.ndarray) -> dict[str, np.ndarray]:
-        """A vector as it is filed, by the label in the file's name.
+    def blocks(self, theta: np.ndarray) -> dict[str, np.ndarray]:
+        """θ as it is filed, by the label in the file's name.
 
         Coefficients are (S, K), or (S,) for K = 1, as in the reference; those of neurons alone
         (N, K'). A rule that has both files them flat, S·K numbers and then N·K'.
         """
-        of_synapses, of_neurons, evolved, observed = self.split(vector)
+        of_synapses, of_neurons, evolved = self.split(theta)
         coefficients = of_synapses if self.rule.columns else of_neurons
         if self.rule.columns and self.rule.neuron_columns:
             coefficients = np.concatenate([of_synapses.ravel(), of_neurons.ravel()])
@@ -128,16 +122,14 @@ class Genome:
         result = {"coeffs": coefficients} if self.n_coefficients else {}
         if self.n_evolved:
             result[self.evolved_label] = evolved
-        if self.n_observed:
-            result["observation_statistics"] = observed
         return result
 
     def join(self, *blocks: np.ndarray) -> np.ndarray:
-        """The vector of its blocks; ValueError where their sizes are not those of this network, or
+        """θ of its blocks; ValueError where their sizes are not those of this network, or
         where they are not mirrored and `mirror` is asked for."""
         n_filed = self.policy.n_plastic * len(self.rule.columns)
         n_filed += self.n_coefficients - self.n_of_synapses
-        sizes = [size for size in (n_filed, self.n_evolved, self.n_observed) if size]
+        sizes = [size for size in (n_filed, self.n_evolved) if size]
         given = [np.size(block) for block in blocks]
         if given != sizes:
             raise ValueError(
@@ -147,10 +139,8 @@ class Genome:
         blocks = [np.ravel(block).astype(np.float32) for block in blocks]
         if self.signs is not None:
             blocks[0] = self._halved(blocks[0].reshape(self.signs.shape)).ravel()
-        vector = np.concatenate(blocks)
-        if self.scale is not None:
-            vector[: self.n] /= self.scale
-        return vector
+        theta = np.concatenate(blocks)
+        return theta if self.scale is None else theta / self.scale
 
     def _halved(self, coefficients: np.ndarray) -> np.ndarray:
         """One rule of each pair of mirrored synapses."""

@@ -6,12 +6,14 @@ Files and evolved vectors hold a layer as (n_post, n_pre), which the views of `l
 """
 
 import math
+from functools import partial
 
 import numpy as np
 
-from networks import pixels
+from machine.compiled import compiled
+from networks import convolutions, pixels
+from networks.arithmetic import finite, squash
 from networks.initial_weights import INITIALISATIONS
-from networks.pixels import compiled, finite, squash
 
 
 @compiled
@@ -121,7 +123,7 @@ class _Policy:
             before[:] = layer
         good = _dense(self.weights, self.activations, self.shapes)
         if self.modulator is not None:
-            pixels.squash(self.modulator)
+            squash(self.modulator)
         return good
 
     def as_torch(self):
@@ -163,16 +165,18 @@ class CNN_heb(_Policy):
     """
 
     def __init__(self, input_channels, n_actions, hidden=(128, 64), level=1.0, **options):
-        kernels = [np.zeros(shape, np.float32) for shape in pixels.conv_shapes(input_channels)]
-        super().__init__(pixels.N_FEATURES, n_actions, hidden, kernels, **options)
+        kernels = convolutions.kernels(input_channels)
+        super().__init__(convolutions.N_FEATURES, n_actions, hidden, kernels, **options)
         self.channels, self.level = input_channels, np.float32(level)
-        self._buffers, self._size = pixels.buffers(input_channels), None
+        self._buffers, self._size = convolutions.buffers(input_channels), None
+        features = self.activations[: convolutions.N_FEATURES]
+        views = kernels[0], kernels[1].transpose(1, 2, 3, 0)
+        self.see = partial(convolutions.see, *views, *self._buffers, features)
 
     def forward(self, observation):
         """Fill the activations from an (H, W, channels) image; False if anything is not finite."""
         self._resize(observation)
-        features = self.activations[: pixels.N_FEATURES]
-        good = pixels.see(*self.kernels, *self._buffers, features)
+        good = self.see()
         return self._think() and good
 
     def _resize(self, image):

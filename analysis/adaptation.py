@@ -169,7 +169,7 @@ def evaluate(config: Evaluation) -> int:
     pool = local.LocalWorkers(min(worker_count(config.threads), len(cases)), theta.size, job)
     with Bar(len(cases), "lifetimes") as bar:
         try:
-            results = pool.map(theta, cases, bar.arrived)
+            results = pool.map(rollouts.Broadcast(theta), cases, bar.arrived)
         finally:
             pool.close()
     report(config, kinds, changes, ats, dict(zip(cases, results, strict=True)), seeds)

@@ -20,7 +20,8 @@ from fitness_functions import Agent
 from machine.provenance import worker_count
 from run_folder.checkpoints import RunFolder
 from run_folder.safe_files import write_file
-from workers import local, rollouts
+from workers import local
+from workers.rollouts import Broadcast, rollout
 
 EPISODES = 100
 
@@ -39,9 +40,9 @@ class EpisodeResult(NamedTuple):
     seconds: float
 
 
-def run_episode(agents: list[Agent], theta: np.ndarray, episode: Episode) -> EpisodeResult:
+def run_episode(agents: list[Agent], given: Broadcast, episode: Episode) -> EpisodeResult:
     begun = time.perf_counter()
-    outcome = rollouts.rollout(agents[episode.environment], theta, episode.seed)
+    outcome = rollout(agents[episode.environment], given.theta, episode.seed)
     return EpisodeResult(*outcome, time.perf_counter() - begun)
 
 
@@ -60,8 +61,8 @@ def agents_of(config: Evaluation) -> tuple[list[Agent], np.ndarray]:
     return agents_of_files(paths, config.hebb_rule, config.init_weights, *where)
 
 
-def try_episode(planned: Plan, agents: list[Agent], theta: np.ndarray, episode: Episode) -> Trial:
-    return run_trial(planned, agents[episode.environment], theta, episode.seed)
+def try_episode(planned: Plan, agents: list[Agent], given: Broadcast, episode: Episode) -> Trial:
+    return run_trial(planned, agents[episode.environment], given.theta, episode.seed)
 
 
 def evaluate(config: Evaluation) -> int:
@@ -83,7 +84,7 @@ def evaluate(config: Evaluation) -> int:
         n_workers = worker_count(config.threads)
         pool = local.LocalWorkers(min(n_workers, len(episodes)), theta.size, partial(job, agents))
         try:
-            results = pool.map(theta, episodes, lambda *_: None)
+            results = pool.map(Broadcast(theta), episodes, lambda *_: None)
         finally:
             pool.close()
     tell = partial(report_trials, planned) if planned.after else report

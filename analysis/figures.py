@@ -190,11 +190,10 @@ def scores(plt, paths: list[str], config: Figure):
     return figure
 
 
-def groups(agent: Agent, vector: np.ndarray) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+def groups(agent: Agent, theta: np.ndarray) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     """What evolved, layer by layer: the names and values (n, K) of the coefficients of synapses
     (of a static network its dense weights), then those of neurons."""
-    vector = np.pad(vector, (0, agent.n + agent.n_observed - vector.size))
-    values, of_neurons, evolved, _ = agent.split(vector)
+    values, of_neurons, evolved = agent.split(theta)
     names, policy = agent.rule.columns, agent.policy
     if agent.static:
         names, values = ("w",), evolved[policy.n_conv :, None]

@@ -74,13 +74,13 @@ def _wait(pipes: list) -> None:
 
 
 def cost_of_a_result(n_workers: int) -> float:
-    """Seconds of the master's processor for each result while lifetimes are lived."""
-    crew = Simulated(n_workers)
+    """Seconds of the master's processor for each result while lifetimes are evaluated."""
+    pool = Simulated(n_workers)
     individuals = EvolutionStrategyHebb(np.zeros(2), 1, PER_WORKER * n_workers).ask()
     begun = time.process_time()
-    crew.map(np.zeros(1), individuals, lambda *_: None)
+    pool.map(rollouts.Broadcast(np.zeros(1)), individuals, lambda *_: None)
     spent = time.process_time() - begun
-    crew.close()
+    pool.close()
     return spent / len(individuals)
 
 
@@ -103,10 +103,10 @@ def alone(name: str, send) -> None:
         begun = time.process_time()
         folder.save(1, strategy.state(), {"mean": 1.0}, agents[0].blocks(strategy.theta))
         files = time.process_time() - begun
-    lifetimes = []
+    lifetimes, given = [], rollouts.Broadcast(strategy.theta)
     for individual in individuals[:4]:
         begun = time.process_time()
-        result = rollouts.evaluate(agents, np.mean, 1, theta, individual)
+        result = rollouts.evaluate(agents, np.mean, 1, given, individual)
         lifetimes.append((time.process_time() - begun) / result.steps * 1000)
     send((agents[0].n, float(np.median(lifetimes)), pair, files))
 

@@ -26,7 +26,6 @@ from environments.tasks import Interface
 from evolution_strategy_hebb import EvolutionStrategyHebb
 from fitness_functions import Agent, describe
 from machine.quiet import quiet
-from networks import pixels
 from run_folder.checkpoints import RunFolder
 from workers import local, rollouts
 
@@ -194,12 +193,11 @@ class Episode:
         features = policy.activations[: policy.sizes[0]]
         agent.synapses.load(agent.split(self.theta)[0])
         if interface.pixels:
-            see = partial(pixels.see, *policy.kernels, *policy._buffers, features)
             calls = {
                 "resize, ms": lambda _, __, observation: policy._resize(
                     interface.encode(observation)
                 ),
-                "convolutions, ms": lambda *_: see(),
+                "convolutions, ms": lambda *_: policy.see(),
             }
         else:
             calls = {"": lambda _, __, seen: np.copyto(features, interface.encode(seen))}
@@ -250,7 +248,8 @@ class Generations:
         for k in sorted({1, n}):
             strategy = EvolutionStrategyHebb(theta, SEED, popsize, threads=k, noise=noise.find)
             pool = local.LocalWorkers(k, theta.size, evaluate)
-            pool.map(theta, strategy.ask()[: 2 * k], lambda *_: None)  # wakes them up
+            few = strategy.ask()[: 2 * k]
+            pool.map(rollouts.Broadcast(theta), few, lambda *_: None)  # wakes them up
             self.runs[k] = strategy, pool, RunFolder.create(folder, asdict(Training(**given)))
 
     def sample(self) -> dict[str, float]:
@@ -263,7 +262,8 @@ class Generations:
         """What `evolution_strategy_hebb.run` and its observer do with one, and its times."""
         strategy, pool, folder = self.runs[k]
         begun = perf_counter()
-        results = pool.map(strategy.theta, strategy.ask(), lambda *_: None)
+        given = rollouts.Broadcast(strategy.theta)
+        results = pool.map(given, strategy.ask(), lambda *_: None)
         evaluated = perf_counter()
         fitness = np.array([result.fitness for result in results])
         moved = strategy.tell(fitness, [result.mean_square for result in results])

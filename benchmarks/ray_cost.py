@@ -22,7 +22,7 @@ from evolution_strategy_hebb import EvolutionStrategyHebb
 from machine.provenance import available_cores
 from workers import local, ray_cluster
 from workers.ray_workers import OPEN_SECONDS, RayWorkers, _Node
-from workers.rollouts import Result, evaluate
+from workers.rollouts import Broadcast, Result, evaluate
 
 NODES, CORES = 16, 64  # of the simulated cluster
 TASKS = ("AntBulletEnv-v0", "CarRacing-v0")
@@ -32,26 +32,26 @@ PAIRS = 24  # that `tell` is timed with
 
 class Simulated:
     """A node whose workers only wait; the calls of NodeWorkers. Lifetimes of 0.5 to 1.5 times
-    `seconds`; `told` is what the driver believes they took (None: the truth)."""
+    `seconds`; `reported` is what the driver believes they took (None: the truth)."""
 
-    def __init__(self, cores: int, n: int, life: tuple, timeout: None):
+    def __init__(self, cores: int, n: int, life: tuple, *options):
         self.theta, self.free = np.empty(n, np.float32), cores
-        self.seconds, self.told = life
+        self.seconds, self.reported = life
         self.waiting, self.ends = collections.deque(), []
 
     def ready(self) -> bool:
         return True
 
-    def exchange(self, theta, individuals: dict, pause: float | None) -> tuple[list, list]:
-        if theta is not None:
-            self.theta[:] = theta
+    def exchange(self, given, individuals: dict, pause: float | None) -> tuple[list, list]:
+        if given is not None:
+            self.theta[:] = given.theta
         self.waiting.extend(individuals)
         results, began = [], time.monotonic()
         while self.waiting or self.ends:
             now = time.monotonic()
             while self.ends and self.ends[0][0] <= now:
                 _, index, seconds = heapq.heappop(self.ends)
-                results.append((index, Result(1.0, 1.0, 1000, None, self.told or seconds)))
+                results.append((index, Result(1.0, 1.0, 1000, None, self.reported or seconds)))
                 self.free += 1
             while self.waiting and self.free:
                 index = self.waiting.popleft()
@@ -69,11 +69,11 @@ class Simulated:
 class SimulatedCluster(RayWorkers):
     """NODES nodes of `cores` simulated workers each, behind the driver that trains."""
 
-    def __init__(self, n: int, cores: int, seconds: float, told: float | None = None):
-        super().__init__(None, n, (seconds, told))
+    def __init__(self, n: int, cores: int, seconds: float, reported: float | None = None):
+        super().__init__(None, n, (seconds, reported))
         self.actor_class = self.ray.remote(num_cpus=0)(Simulated)
         for k in range(NODES):
-            actor = self.actor_class.remote(cores, *self.life)
+            actor = self.actor_class.remote(cores, *self.options)
             self.nodes[str(k)] = _Node("simulated", cores, actor)
         self.ray.get([node.call for node in self.nodes.values()])  # all of them have started
 
@@ -81,7 +81,7 @@ class SimulatedCluster(RayWorkers):
         assert len(self.nodes) == NODES
 
 
-def sleep(seconds: float, theta: np.ndarray, individual) -> Result:
+def sleep(seconds: float, given: Broadcast, individual) -> Result:
     time.sleep(seconds)
     return Result(1.0, 1.0, 1, None, seconds)
 
@@ -93,23 +93,23 @@ def sleeper(seconds: float):
 def timed(pool, theta: np.ndarray, popsize: int) -> tuple[float, float]:
     """Seconds of a generation, and of those the driver's own work; a first one, in which nodes
     start and fetch code, does not count."""
-    strategy = EvolutionStrategyHebb(theta, 1, popsize)
-    pool.map(theta, strategy.ask()[: 2 * NODES], lambda *_: None)
+    strategy, given = EvolutionStrategyHebb(theta, 1, popsize), Broadcast(theta)
+    pool.map(given, strategy.ask()[: 2 * NODES], lambda *_: None)
     wall, own = time.perf_counter(), time.process_time()
-    pool.map(theta, strategy.ask(), lambda *_: None)
+    pool.map(given, strategy.ask(), lambda *_: None)
     return time.perf_counter() - wall, time.process_time() - own
 
 
 def driver() -> None:
     """Results per second with lifetimes of about 0.5 s, 0.2 s and nothing, and calls per second."""
     theta = np.zeros(61_440, np.float32)
-    for cores, seconds, told, popsize, what in (
+    for cores, seconds, reported, popsize, what in (
         (CORES, 0.5, None, 8192, "lifetimes of 0.25 to 0.75 s"),
         (CORES, 0.2, None, 32_768, "lifetimes of 0.1 to 0.3 s"),
         (CORES, 0.0, None, 65_536, "lifetimes that take no time"),
         (1, 0.0, 1.0, 4096, "one result a call"),
     ):
-        pool = SimulatedCluster(theta.size, cores, seconds, told)
+        pool = SimulatedCluster(theta.size, cores, seconds, reported)
         wall, own = timed(pool, theta, popsize)
         for node in pool.nodes.values():
             pool.ray.kill(node.actor)
@@ -147,7 +147,8 @@ def predict(name: str, threads: int) -> None:
     individuals, begun = strategy.ask(), time.perf_counter()
     strategy.ask()
     ask = (time.perf_counter() - begun) / PAIRS
-    results = [evaluate(agents, np.mean, 1, theta, one) for one in individuals[:4]]
+    given = Broadcast(theta)
+    results = [evaluate(agents, np.mean, 1, given, one) for one in individuals[:4]]
     lifetime = max(result.seconds / result.steps for result in results) * 1000
     print(f"{name}: n = {n}, 1,000 steps {lifetime:.2f} s, ask {1e6 * ask:.0f} µs per pair")
     kept = local.SharedNoise(PAIRS, n)
@@ -173,7 +174,7 @@ def broadcast(n: int) -> None:
     seconds = []
     for _ in range(6):
         begun = time.perf_counter()
-        pool.map(theta, individuals, lambda *_: None)
+        pool.map(Broadcast(theta), individuals, lambda *_: None)
         seconds.append(time.perf_counter() - begun)
     for node in pool.nodes.values():
         pool.ray.kill(node.actor)

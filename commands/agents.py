@@ -10,7 +10,7 @@ import numpy as np
 from commands.options import part
 from commands.parsing import complete
 from commands.training_options import Training
-from fitness_functions import Agent, examine
+from fitness_functions import STATISTICS, Agent, examine
 from hebbian_weights_update import rule_of
 from run_folder.checkpoints import RunFolder, load_agent, load_dat
 from workers.local import map_apart
@@ -68,26 +68,28 @@ def first_theta(config: Training, agent: Agent) -> np.ndarray:
     From a static run any rule with D begins as a drift towards its weights."""
     if not config.start_from:
         return agent.first_theta(config.seed, config.distribution)
-    if agent.n_observed or config.shared_rules:
-        name = "normalize_observations" if agent.n_observed else "shared_rules"
+    if config.normalize_observations or config.shared_rules:
+        name = "normalize_observations" if config.normalize_observations else "shared_rules"
         raise ValueError(f"--start_from and --{name} do not go together: .dat files do not tell it")
     paths = load_agent(config.start_from)
     rule = rule_of(RunFolder.open(config.start_from).arguments["hebb_rule"])
     if rule == agent.rule:
-        return load_theta(agent, paths)
+        return load_theta([agent], paths)
     if rule.program:
         raise ValueError(
             f"--start_from {config.start_from}: its rule is {rule}, and that of this run is"
             f" {agent.rule}; give --hebb_rule {rule}"
         )
     static = Agent("static", agent.interface, hidden=config.hidden, recurrent=config.recurrent)
-    return agent.drifting(load_theta(static, paths))
+    return agent.drifting(load_theta([static], paths))
 
 
-def load_theta(agent: Agent, paths: dict[str, Path] | Sequence) -> np.ndarray:
-    """θ of an agent (with what belongs behind it) from the files of its blocks, by label or in
-    order; ValueError where they are not those of its network."""
-    expected = agent.blocks(np.empty(agent.n + agent.n_observed, np.float32))
+def load_theta(agents: Sequence[Agent], paths: dict[str, Path] | Sequence) -> np.ndarray:
+    """The θ that agents share from the files of its blocks, by label or in order; statistics of
+    observations, where there are such, go to the agents. ValueError where the files are not those
+    of this network."""
+    agent = agents[0]
+    expected = agent.blocks(np.empty(agent.n, np.float32))
     if isinstance(paths, dict):
         paths = [paths[label] for label in expected if label in paths]
     if len(paths) != len(expected):
@@ -98,6 +100,10 @@ def load_theta(agent: Agent, paths: dict[str, Path] | Sequence) -> np.ndarray:
         load_dat(path, block.size, f"the {label} of {agent.rule} on {agent.interface.environment}")
         for path, (label, block) in zip(paths, expected.items(), strict=True)
     ]
+    if STATISTICS in expected:
+        statistics = blocks.pop().reshape(2, -1)
+        for agent in agents:
+            agent.statistics = statistics
     return agent.join(*blocks)
 
 
@@ -114,7 +120,7 @@ def agents_of_run(
     trained, paths = RunFolder.open(run).arguments, load_agent(run, which)
     config = replace(complete(Training, trained), **AS_FILED)
     agents = agents_for(replace(config, max_steps=max_steps or config.max_steps), names)
-    return agents, load_theta(agents[0], paths)
+    return agents, load_theta(agents, paths)
 
 
 def agents_of_files(
@@ -137,4 +143,4 @@ def agents_of_files(
         seed=0,
     )
     agents = agents_for(config, names)
-    return agents, load_theta(agents[0], paths)
+    return agents, load_theta(agents, paths)

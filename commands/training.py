@@ -92,15 +92,18 @@ def evaluator(config: Training, agents: list | None = None, noise=seeds.noise) -
 
 def worker_pool(config: Training, agents: list, n_workers: int, noise: local.SharedNoise | None):
     """The workers of the engine that was asked for."""
-    n, timeout = agents[0].n + agents[0].n_observed, config.lifetime_timeout
+    n, n_observed = agents[0].n, agents[0].statistics.shape[1]
     if config.engine == "ray":
         from workers.ray_workers import RayWorkers
 
         limit = None if config.threads == -1 else n_workers
         make_evaluate = partial(evaluator, config)  # at each node, since agents are large
-        return RayWorkers(limit, n, make_evaluate, timeout, noise, available_cores())
+        return RayWorkers(
+            limit, n, make_evaluate, config.lifetime_timeout, n_observed, noise, available_cores()
+        )
     draw = noise.draw if noise else seeds.noise
-    return local.LocalWorkers(n_workers, n, evaluator(config, agents, draw), timeout)
+    evaluate = evaluator(config, agents, draw)
+    return local.LocalWorkers(n_workers, n, evaluate, config.lifetime_timeout, n_observed)
 
 
 def shell_line(script: str, *words) -> str:
@@ -140,11 +143,12 @@ def go_on(config: Training, folder: RunFolder, agents: list, theta: np.ndarray |
         threads=n_workers,
         noise=noise.find if noise else seeds.noise,
     )
-    statistics = Statistics(agent.interface.n_inputs) if agent.n_observed else None
+    statistics = Statistics(agent.interface.n_inputs) if config.normalize_observations else None
     if folder.state is not None:
         strategy.load_state(folder.state)
         if statistics:
             statistics.load_state(folder.state)
+            agent.statistics = statistics.as_block()
     pool = worker_pool(config, agents, n_workers, noise)
     observer = Observer(config, folder, agent, strategy, statistics, stop)
     try:
@@ -177,11 +181,8 @@ class Observer:
         self.board = Board(folder.path) if config.tensorboard else None
         self.failures = 0
 
-    def broadcast(self, theta: np.ndarray) -> np.ndarray:
-        """θ, and the statistics of the observations if they are normalised."""
-        if self.statistics is None:
-            return theta
-        return np.concatenate([theta, self.statistics.as_block().ravel()])
+    def broadcast(self, theta: np.ndarray) -> rollouts.Broadcast:
+        return rollouts.Broadcast(theta, self.agent.statistics)
 
     def result(self, individual, result) -> None:
         """An individual's lifetimes have ended; without a result they take very long; with None
@@ -203,8 +204,7 @@ class Observer:
 
     def keep_failure(self, individual, failure: str) -> None:
         """Keep what repeats a failed lifetime, and say how."""
-        parameters = individual.parameters(self.strategy.theta)
-        blocks = self.agent.blocks(self.broadcast(parameters))
+        blocks = self.agent.blocks(individual.parameters(self.strategy.theta))
         path = self.folder.save_failure(individual.name, individual.generation + 1, blocks)
         log.warning("%s failed: %s; to repeat it:", individual.name, failure)
         for episode in range(self.config.episodes):
@@ -221,9 +221,10 @@ class Observer:
                 if result.observed:
                     self.statistics.merge(*result.observed)
             state |= self.statistics.state()
+            self.agent.statistics = self.statistics.as_block()
         before = self.folder.rows[-1]["elapsed"] if self.folder.rows else 0
         row["elapsed"] = round(before + row["seconds"], 3)
-        blocks = self.agent.blocks(self.broadcast(self.strategy.theta))
+        blocks = self.agent.blocks(self.strategy.theta)
         self.folder.save(row["generation"], state, row, blocks)
         if self.board:
             self.board.generation(row, blocks)

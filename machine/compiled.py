@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
+from numba.core.extending import _Intrinsic
 
 
 def compiled(function=None, **options):
@@ -47,6 +48,8 @@ def _add(value, summary, known: set) -> None:
     if isinstance(value, Dispatcher):
         summary.update(repr(sorted(value.targetoptions.items())).encode())
         value = value.py_func
+    elif isinstance(value, _Intrinsic):
+        value = value._defn
     if isinstance(value, types.FunctionType):
         if value in known:
             return

@@ -1,11 +1,7 @@
-"""From an image to 648 features: area resize, two convolutions with their pools, compiled.
+"""An area resize to 84x84 with the bits of OpenCV's, compiled.
 
-A map that is read in steps of two is kept split by parity, so that every inner loop reads
-contiguous numbers: sample (y, x) lies in plane (y & 1, x & 1) at (y >> 1) · width + (x >> 1).
-Planes are padded, because the loops run over whole rows and discard what lies beyond the edge.
-
-Images stay in their own orientation (y, x). The reference swaps the axes (`swapaxes(0, 2)`), so
-its convolution kernels are transposed when they are loaded, and the features when they leave.
+Images stay in their own orientation (y, x), and leave split by parity, as the first convolution
+reads them: sample (y, x) of a channel is [y & 1, x & 1, y >> 1, x >> 1].
 """
 
 import math
@@ -16,28 +12,8 @@ import numpy as np
 from machine.compiled import compiled
 
 SIDE = 84  # the network sees SIDE x SIDE pixels
-HALF = SIDE // 2  # width of a parity plane of the image
-POOLED = (SIDE - 3 + 1) // 2  # after the 3x3 convolution and its pool: 41
-QUARTER = (POOLED + 1) // 2  # width of a parity plane of the pooled map
-STRIDED = (POOLED - 5) // 2 + 1  # after the 5x5 convolution in steps of two: 19
-FEATURE_SIDE = STRIDED // 2  # after its pool: 9
-MAPS = (6, 8)  # output channels of the two convolutions
-N_FEATURES = MAPS[1] * FEATURE_SIDE**2
+HALF = SIDE // 2
 REAL, ROUNDED, FIXED = 0, 1, 2  # arithmetic of a resize, see `sampling`
-EXPM1 = tuple(1 / math.factorial(k + 1) for k in range(11))  # Taylor, (exp(y) - 1) / y
-
-
-fused = compiled(fastmath={"contract"})  # a·b + c at once
-
-
-def _round_up(n):
-    """To whole rounds of a vectorised loop: 64 float32."""
-    return -(-n // 64) * 64
-
-
-def conv_shapes(channels):
-    """Shapes (maps, channels, rows, columns) of the two convolution kernels."""
-    return (MAPS[0], channels, 3, 3), (MAPS[1], MAPS[0], 5, 5)
 
 
 def _area_taps(n):
@@ -115,19 +91,12 @@ def scratch(height, width, channels, grey_levels):
     return line, np.zeros((height + 1, size), np.float32)
 
 
-def buffers(channels):
-    """Zeros for `see`: maps1 and sums1, maps2 and sums2, float32, padded to what its loops read."""
-    n1, n2 = _round_up(POOLED * HALF), _round_up(2 * FEATURE_SIDE * QUARTER)
-    shapes = (channels, 2, 2, n1 + 2 * HALF), (4, n1), (MAPS[0], 2, 2, n2 + 3 * QUARTER), (n2,)
-    return [np.zeros(shape, np.float32) for shape in shapes]
-
-
 @compiled
 def resize(image, how, x_taps, y_taps, level, line, rows, maps):
     """Shrink or stretch an image to SIDE x SIDE, to the bits of cv2.resize(..., INTER_AREA).
 
     image (H, W·C) uint8 or float32; how, x_taps, y_taps: of `sampling`; level: what becomes 1;
-    line, rows: `scratch`; maps (C, 2, 2, HALF² or more) float32: the result.
+    line, rows: `scratch`; maps (C, 2, 2, HALF, HALF) float32: the result.
     """
     (arithmetic, factor, offset), (y_first, y_weights) = how, y_taps
     index, x_weights, pick = x_taps
@@ -162,7 +131,7 @@ def resize(image, how, x_taps, y_taps, level, line, rows, maps):
                         row[j] += source[j] * weight
         _finish(row, arithmetic, factor, offset, level)
         for p in range(2 * channels):
-            plane = maps[p // 2, y & 1, p % 2, (y >> 1) * HALF : (y >> 1) * HALF + HALF]
+            plane = maps[p // 2, y & 1, p % 2, y >> 1]
             for x in range(HALF):
                 plane[x] = row[pick[p * HALF + x]]
 
@@ -184,105 +153,3 @@ def _finish(row, arithmetic, factor, offset, level):
     else:
         for j in range(row.size):
             row[j] /= level
-
-
-@fused
-def tanh(x):
-    """Hyperbolic tangent of a float32, rounded from float64; branchless, so loops vectorise.
-
-    tanh(x) = e / (e + 2) with e = exp(2x) - 1, which is doubled up from x / 16 by
-    exp(2y) - 1 = e (e + 2).
-    """
-    y = np.float64(x)
-    y = (10.0 if y > 10 else -10.0 if y < -10 else y) / 16  # beyond is 1 in float32; NaN stays
-    e = 0.0
-    for k in range(10, -1, -1):
-        e = e * y + EXPM1[k]
-    e *= y
-    for _ in range(5):
-        e *= e + 2
-    return np.float32(e / (e + 2))
-
-
-@compiled
-def squash(x):
-    """tanh of every element, in place."""
-    for n in range(x.size):
-        x[n] = tanh(x[n])
-
-
-@compiled
-def finite(x):
-    """Whether every element is: no float's bits but infinity's and NaN's reach 0x7F800000."""
-    top = np.int32(0)
-    for n in range(x.size):
-        top = max(top, np.int32(np.float32(x[n]).view(np.int32) & 0x7FFFFFFF))
-    return top < 0x7F800000
-
-
-@compiled
-def _at(planes, width, n, y, x):
-    """Sample (y, x) from where sample n of the even plane lies."""
-    return planes[y & 1, x & 1, n + (y >> 1) * width + (x >> 1)]
-
-
-@fused
-def _correlate3(planes, kernel, sums):
-    """Add one channel's 3x3 correlation, in steps of one, to sums (4, n): the pool's members."""
-    a, b, c, d = sums[0], sums[1], sums[2], sums[3]  # not unpacked: contiguous
-    for n in range(a.size):
-        s, t, u, v = a[n], b[n], c[n], d[n]
-        for y in range(3):
-            for x in range(3):
-                k = kernel[y, x]
-                s += k * _at(planes, HALF, n, y, x)
-                t += k * _at(planes, HALF, n, y, x + 1)
-                u += k * _at(planes, HALF, n, y + 1, x)
-                v += k * _at(planes, HALF, n, y + 1, x + 1)
-        a[n], b[n], c[n], d[n] = s, t, u, v
-
-
-@fused
-def _correlate5(planes, kernel, sums):
-    """Add one channel's 5x5 correlation in steps of two to sums (n,)."""
-    for n in range(sums.size):
-        s = sums[n]
-        for y in range(5):
-            for x in range(5):
-                s += kernel[y, x] * _at(planes, QUARTER, n, y, x)
-        sums[n] = s
-
-
-@compiled
-def see(kernels1, kernels2, maps1, sums1, maps2, sums2, features):
-    """The two convolutions, each with max-pool and tanh; False when a sum is not finite.
-
-    kernels (maps, channels, y, x), transposed as above; maps1 comes from `resize`;
-    features (N_FEATURES,) float32: the result, in the order of torch's flatten.
-    """
-    good = True
-    a, b, c, d = sums1[0], sums1[1], sums1[2], sums1[3]
-    for o in range(len(kernels1)):
-        sums1[:] = 0
-        for i in range(len(maps1)):
-            _correlate3(maps1[i], kernels1[o, i], sums1)
-        good &= finite(sums1.ravel())
-        for n in range(a.size):
-            a[n] = max(max(a[n], b[n]), max(c[n], d[n]))
-        squash(a)
-        for y in range(POOLED):
-            for x in range(POOLED):
-                maps2[o, y & 1, x & 1, (y >> 1) * QUARTER + (x >> 1)] = a[y * HALF + x]
-    n = 0
-    for o in range(len(kernels2)):
-        sums2[:] = 0
-        for i in range(len(maps2)):
-            _correlate5(maps2[i], kernels2[o, i], sums2)
-        good &= finite(sums2)
-        for x in range(FEATURE_SIDE):
-            for y in range(FEATURE_SIDE):
-                s = sums2[2 * y * QUARTER + 2 * x :]
-                features[n] = max(max(s[0], s[1]), max(s[QUARTER], s[QUARTER + 1]))
-                n += 1
-    squash(features)
-    return good

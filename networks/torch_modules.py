@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from networks.pixels import HALF, SIDE
+from networks.pixels import SIDE
 
 
 def module_of(policy) -> nn.Sequential:
@@ -38,7 +38,7 @@ def input_of(policy, observation: np.ndarray) -> torch.Tensor:
     planes = policy._buffers[0]  # (channels, 2, 2, ...): rows and columns by parity
     image = np.empty((len(planes), SIDE, SIDE), np.float32)
     for y, x in np.ndindex(2, 2):
-        image[:, x::2, y::2] = planes[:, y, x, : HALF * HALF].reshape(-1, HALF, HALF).swapaxes(1, 2)
+        image[:, x::2, y::2] = planes[:, y, x].swapaxes(1, 2)
     return torch.from_numpy(image)[None]
 
 

@@ -147,10 +147,10 @@ def kernel(rule: Rule) -> Callable:
     wherever the arrays lie in memory. numba keeps it on disk under its name, a hash of its source.
     """
     from machine.compiled import compiled  # here, so that a look at the rules costs nothing
-    from networks import pixels
+    from networks.arithmetic import tanh
 
     name = "update_" + hashlib.sha256(_source(rule, "update").encode()).hexdigest()[:16]
-    names = {"__name__": __name__, "np": np, "tanh": pixels.tanh}
+    names = {"__name__": __name__, "np": np, "tanh": tanh}
     names["normalise"] = compiled(_normalise)
     exec(compile(_source(rule, name), __file__, "exec"), names)
     return compiled(names[name])

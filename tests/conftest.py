@@ -84,4 +84,7 @@ def short_run(tmp_path_factory) -> Path:
 
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-os.environ["PYTHONPATH"] = str(ROOT / "tests")  # where `misbehaving:Raises-v0` is found
+# where `misbehaving:Raises-v0` is found, before what the caller has set
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
+)

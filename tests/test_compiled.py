@@ -10,7 +10,13 @@ from conftest import ROOT
 
 SQUASH = """
 from machine.compiled import compiled
+from numba import types
+from numba.extending import intrinsic
 SLOPE = {slope}
+
+@intrinsic
+def gain(_):
+    return types.float64(), lambda context, *_: context.get_constant(types.float64, {gain})
 
 @compiled
 def squash(x):
@@ -41,11 +47,11 @@ def run(folder: Path) -> tuple[float, int]:
 
 @pytest.mark.parametrize(
     "edit, expected",
-    [({"body": "max(x, 0.0)"}, 0.0), ({"slope": "3.0"}, -6.0)],
-    ids=["another function", "another constant"],
+    [({"body": "max(x, 0.0)"}, 0.0), ({"slope": "3.0"}, -6.0), ({"gain": "5.0"}, -10.0)],
+    ids=["another function", "another constant", "another intrinsic"],
 )
 def test_an_edit_of_what_is_compiled_in_counts_in_whichever_file(tmp_path, edit, expected):
-    before = {"slope": "1.0", "body": "x"}
+    before = {"slope": "1.0", "body": "x * gain()", "gain": "1.0"}
     (tmp_path / "squashing.py").write_text(SQUASH.format(**before))
     (tmp_path / "network.py").write_text(NETWORK)
     assert run(tmp_path) == (-2.0, 0)

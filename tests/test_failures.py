@@ -18,7 +18,7 @@ from misbehaving import misbehaves
 
 import seeds
 from workers import local
-from workers.rollouts import Result
+from workers.rollouts import Broadcast, Result
 
 SEED, POPSIZE, GENERATIONS = 2, 20, 2
 LINE = ["--popsize", POPSIZE, "--seed", SEED, "--generations", GENERATIONS, "--threads", 2]
@@ -156,7 +156,7 @@ def test_a_failure_of_theta_itself_is_filed_by_its_generation_and_can_be_repeate
     assert theta == [p.read_bytes() for p in (run / "failures" / kept[-1]).glob("*__2.dat")]
 
 
-def sleeper(theta, seconds):
+def sleeper(given, seconds):
     time.sleep(seconds)
     return Result(0.0, 0.0, 1, None, seconds)
 
@@ -166,7 +166,8 @@ def test_a_lifetime_that_takes_very_long_is_named_once(monkeypatch):
     monkeypatch.setattr(local, "SLOW", 1)
     pool, heard = local.LocalWorkers(2, 1, sleeper), []
     try:
-        pool.map(np.zeros(1), [0.001, 0.002, 2.0, 0.003], lambda *said: heard.append(said))
+        lifetimes = [0.001, 0.002, 2.0, 0.003]
+        pool.map(Broadcast(np.zeros(1)), lifetimes, lambda *said: heard.append(said))
     finally:
         pool.close()
     assert [individual for individual, result in heard if individual and not result] == [2.0]

@@ -3,6 +3,7 @@ authentication, whose processes and nodes are killed."""
 
 import importlib.util
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -247,6 +248,39 @@ def test_lifetimes_that_go_wrong_follow_the_rules_of_local_workers(nodes, kind, 
     log = (run / "log.txt").read_text()
     assert reason in log and " failed: " in log
     assert kind == "Raises" or log.count("attempt 3") == log.count(" failed: ")
+
+
+IMPATIENT = """
+from workers import local, ray_workers
+
+class Impatient(ray_workers.NodeWorkers):
+    def __init__(self, *options):
+        local.SLOW_SECONDS, local.SLOW = 0.5, 1
+        super().__init__(*options)
+
+ray_workers.NodeWorkers = Impatient
+import train_hebb
+train_hebb.main({line})
+"""
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_lifetime_that_takes_very_long_is_named_from_whatever_node(nodes, tmp_path):
+    line = ["--environment", "misbehaving:Hangs-v0", "--popsize", 20, "--seed", 2, "--generations"]
+    line += [1, "--folder", tmp_path, "--engine", "ray", "--ray_address", nodes.address]
+    program = IMPATIENT.format(line=[*map(str, line)])
+    run = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        named = run.stderr.readline()
+    finally:
+        run.kill()
+        run.communicate()
+    assert re.match(r"warning: generation_1_individual_\d+ takes very long; --lifetime", named), (
+        named
+    )
 
 
 @needs_ray

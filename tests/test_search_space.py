@@ -146,7 +146,7 @@ def test_a_static_run_is_where_a_rule_begins_as_a_drift_towards_its_weights(tmp_
     agent = cart(sigma_factors=["η=0.5"])
     coefficients = agent.blocks(first_theta(config, agent))["coeffs"]
     weights = Agent("static", describe("CartPole-v1"))
-    weights.reset_weights(load_theta(weights, load_agent(static)), 0)
+    weights.reset_weights(load_theta([weights], load_agent(static)), 0)
     np.testing.assert_array_equal(coefficients[:, 4], weights.policy.weights)
     np.testing.assert_array_equal(coefficients[:, :4], [[0, 0, 0, 1]] * 8832)
     line = ["--start_from", static, "--generations", 1, "--folder", tmp_path / "plastic"]

@@ -25,12 +25,11 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 import seeds
-from workers.rollouts import Result
-from workers.waiting import Waiting
+from workers.rollouts import Broadcast, Result
+from workers.waiting import AHEAD_SECONDS, Waiting, Workers
 
 MAX_ATTEMPTS = 3  # a lifetime that kills its worker this often is scored as failed
 SLOW_SECONDS, SLOW = 60.0, 20  # after which, and after how many usual lifetimes, one is named
-AHEAD_SECONDS = 0.05  # work that waits at a worker, so that it never waits for the master
 PR_SET_PDEATHSIG = 1  # Linux: a signal for the child when its parent dies
 
 log = logging.getLogger("hebb")
@@ -81,10 +80,10 @@ def load_of(waiting: int, cores: int, ahead: float) -> float:
 class _Worker:
     """A process, the master's end of its pipe, and its jobs, of which it does the first."""
 
-    def __init__(self, evaluate: Callable, theta: np.ndarray, siblings: list["_Worker"]):
+    def __init__(self, evaluate: Callable, given: Broadcast, siblings: list["_Worker"]):
         self.pipe, theirs = fork.Pipe()
         ends = [worker.pipe for worker in siblings] + [self.pipe]
-        work = (os.getpid(), evaluate, theta, theirs, ends)
+        work = (os.getpid(), evaluate, given, theirs, ends)
         self.process = fork.Process(target=_work, args=work, daemon=True)
         self.process.start()
         theirs.close()
@@ -109,7 +108,7 @@ def _die_with(master: int) -> None:
 
 
 def _work(
-    master: int, evaluate: Callable, theta: np.ndarray, pipe: Connection, ends: list[Connection]
+    master: int, evaluate: Callable, given: Broadcast, pipe: Connection, ends: list[Connection]
 ) -> None:
     """The work of a worker: evaluate what comes through the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C and a closed terminal are the master's
@@ -121,63 +120,53 @@ def _work(
     while True:
         try:
             for index, individual in pipe.recv():
-                pipe.send((index, evaluate(theta, individual)))
+                pipe.send((index, evaluate(given, individual)))
         except (EOFError, OSError):
             os._exit(0)  # the master is gone, and nobody reads the log any more
 
 
-class LocalWorkers:
-    """N processes that evaluate individuals. `evaluate(theta, individual)` runs in them."""
+class LocalWorkers(Workers):
+    """Processes that evaluate individuals: evaluate(given, individual) runs in them, where `given`
+    is the last Broadcast. n: length of θ; n_observed: inputs whose statistics come with it."""
 
-    def __init__(self, n_workers: int, n: int, evaluate: Callable, timeout: float | None = None):
-        self.theta = shared_array(n)
+    def __init__(
+        self,
+        n_workers: int,
+        n: int,
+        evaluate: Callable,
+        timeout: float | None = None,
+        n_observed: int = 0,
+    ):
+        self.given = Broadcast(shared_array(n), shared_array(2, n_observed))
         self.evaluate, self.timeout = evaluate, timeout
-        self.pace = AHEAD_SECONDS  # seconds per individual, as measured so far
         self.workers: list[_Worker] = []
         self.doors = selectors.DefaultSelector()  # of all workers: where news come from
         for _ in range(n_workers):
             self._start_worker()
 
     def _start_worker(self) -> None:
-        worker = _Worker(self.evaluate, self.theta, self.workers)
+        worker = _Worker(self.evaluate, self.given, self.workers)
         self.workers.append(worker)
         for door in worker.doors:
             self.doors.register(door, selectors.EVENT_READ, worker)
 
-    def map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
-        """The results of all individuals, in their order. on_result(individual, result) is called
-        at each arrival, (individual, None) once for one that takes very long, and (None, None) at
-        least five times a second; it may raise."""
-        self.theta[:] = theta
-        results: list[Result | None] = [None] * len(individuals)
-        waiting = Waiting(individuals)
-        attempts = collections.Counter()
-        left = len(individuals)
-        while left:
-            self._hand_out(waiting, individuals)
-            for index, result in self._collect(waiting, attempts, individuals):
-                results[index] = result
-                waiting.done(index, result.seconds)
-                self.pace += 0.1 * (result.seconds - self.pace)
-                left -= 1
-                on_result(individuals[index], result)
-            for index in self._slow():
-                on_result(individuals[index], None)
-            on_result(None, None)
-        return results
+    def receive(self, given: Broadcast) -> None:
+        """Copy it to where all workers find it."""
+        for shared, news in zip(self.given, given, strict=True):
+            shared[...] = news
 
     def _slow(self):
-        """Whatever has been under way for very long, and has not been named yet."""
+        """(number, None) of what has been under way for very long, and has not been named yet."""
         limit = max(SLOW_SECONDS, SLOW * self.pace)
         for worker in self.workers:
             if worker.jobs and worker.named != worker.since < time.monotonic() - limit:
                 worker.named = worker.since
-                yield worker.jobs[0]
+                yield worker.jobs[0], None
 
     def _hand_out(self, waiting: Waiting, individuals: Sequence) -> None:
         """One to each idle worker, and to all some more if they are short; what is long must not
         lie at a busy worker while another is idle."""
-        load = int(load_of(len(waiting), len(self.workers), AHEAD_SECONDS / max(self.pace, 1e-6)))
+        load = int(load_of(len(waiting), len(self.workers), AHEAD_SECONDS / self.pace))
         for worker in self.workers:
             room = load - len(worker.jobs)
             if not waiting or room < (load + 1) // 2:  # hand out in bunches
@@ -190,7 +179,7 @@ class LocalWorkers:
                 worker.pipe.send([(index, individuals[index]) for index in bunch])
 
     def _collect(self, waiting, attempts, individuals):
-        """(index, result) of what arrives within a fifth of a second; restarts the dead."""
+        """As `Workers` has it; restarts the dead."""
         news = [key for key, _ in self.doors.select(timeout=0.2)]
         heard = {id(key.data) for key in news if key.fileobj is key.data.pipe}
         ready = {id(key.data): key.data for key in news}
@@ -214,6 +203,7 @@ class LocalWorkers:
             for worker in list(self.workers):
                 if worker.jobs and time.monotonic() - worker.since > self.timeout:
                     yield from self._restart(worker, False, waiting, attempts, individuals)
+        yield from self._slow()
 
     def _restart(self, worker, died: bool, waiting, attempts, individuals):
         """Replace a worker; its jobs are evaluated again, unless one has done this too often."""

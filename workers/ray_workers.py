@@ -15,19 +15,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-
 from machine.quiet import quiet
 from run_folder.run_log import RunLog
-from workers.local import (
-    AHEAD_SECONDS,
-    MAX_ATTEMPTS,
-    LocalWorkers,
-    SharedNoise,
-    load_of,
-)
-from workers.rollouts import MAX_REASON, Result
-from workers.waiting import Waiting
+from workers.local import MAX_ATTEMPTS, LocalWorkers, SharedNoise, load_of
+from workers.rollouts import MAX_REASON, Broadcast, Result
+from workers.waiting import Waiting, Workers
 
 LOOK_SECONDS = 1.0  # from one look at who is in the cluster to the next
 OPEN_SECONDS = 0.5  # how long a call may stay open at a node
@@ -55,11 +47,11 @@ class _Records(logging.Handler):
 class NodeWorkers(LocalWorkers):
     """The worker processes of one node, in an actor."""
 
-    def __init__(self, n_workers: int, n: int, make_evaluate: Callable, timeout: float | None):
+    def __init__(self, n_workers: int, n: int, make_evaluate: Callable, *options):
         self.records = _Records()
         logging.getLogger().addHandler(RunLog(self.records))  # before the first worker is forked
         logging.captureWarnings(True)
-        super().__init__(n_workers, n, make_evaluate(), timeout)
+        super().__init__(n_workers, n, make_evaluate(), *options)
         self.waiting, self.attempts = collections.deque(), collections.Counter()
         self.individuals = {}  # those without a result, by their place in the generation
 
@@ -67,13 +59,14 @@ class NodeWorkers(LocalWorkers):
         return True
 
     def exchange(
-        self, theta: np.ndarray | None, individuals: dict, pause: float | None
+        self, given: Broadcast | None, individuals: dict, pause: float | None
     ) -> tuple[list, list]:
-        """Take individuals (a new θ begins a generation); [(place in the generation, result)] and
-        [(log level, text)] after `pause` seconds, or sooner, when a core wants work. No pause: the
-        driver has no more work, and results can wait for the last."""
-        if theta is not None:
-            self.theta[:] = theta
+        """Take individuals (a Broadcast begins a generation). Returns [(place in the generation,
+        result, or None once for what takes very long)] and [(log level, text)] after `pause`
+        seconds, or sooner, when a core wants work. No pause: the driver has no more work, and
+        results can wait for the last."""
+        if given is not None:
+            self.receive(given)
             self.attempts.clear()
         self.waiting.extend(individuals)
         self.individuals |= individuals
@@ -81,8 +74,9 @@ class NodeWorkers(LocalWorkers):
         while self.individuals:
             self._hand_out(self.waiting, self.individuals)
             for index, result in self._collect(self.waiting, self.attempts, self.individuals):
-                del self.individuals[index]
-                self.pace += 0.1 * (max(result.seconds, 1e-6) - self.pace)
+                if result:
+                    del self.individuals[index]
+                    self._measure(result)
                 results.append((index, result))
             open_for = time.monotonic() - began
             wanting = not self.waiting and not all(worker.jobs for worker in self.workers)
@@ -97,16 +91,16 @@ class _Node:
     def __init__(self, address: str, cores: int, actor):
         self.address, self.cores, self.actor = address, cores, actor
         self.held: set[int] = set()
-        self.call, self.ready, self.theta = actor.ready.remote(), False, None
+        self.call, self.ready, self.given = actor.ready.remote(), False, None
 
-    def give(self, theta, individuals: dict, pause: float | None) -> None:
-        """Open a call that brings individuals, and θ if the node has another."""
-        news, self.theta = (None if self.theta is theta else theta), theta
+    def give(self, given, individuals: dict, pause: float | None) -> None:
+        """Open a call that brings individuals, and what is broadcast if the node has another."""
+        news, self.given = (None if self.given is given else given), given
         self.held.update(individuals)
         self.call = self.actor.exchange.remote(news, individuals, pause)
 
 
-class RayWorkers:
+class RayWorkers(Workers):
     """The nodes of the cluster that `connect` has reached, with the interface of LocalWorkers.
 
     n_workers: processes per node at most, None for as many as it has CPUs. make_evaluate() runs
@@ -120,50 +114,37 @@ class RayWorkers:
         n: int,
         make_evaluate: Callable,
         timeout: float | None = None,
+        n_observed: int = 0,
         noise: SharedNoise | None = None,
         threads: int = 1,
     ):
         import ray
 
-        self.ray, self.limit, self.pace = ray, n_workers or math.inf, AHEAD_SECONDS
-        self.actor_class, self.life = ray.remote(NodeWorkers), (n, make_evaluate, timeout)
+        self.ray, self.limit, self.given = ray, n_workers or math.inf, None
+        self.actor_class = ray.remote(NodeWorkers)
+        self.options = n, make_evaluate, timeout, n_observed  # of NodeWorkers
         self.nodes: dict[str, _Node] = {}  # by Ray's id of the node
         self.noise, self.threads = noise, threads
         self.unfit: set[str] = set()  # nodes where the workers cannot be made
         self.looked, self.had_a_node = -math.inf, False
 
-    def map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
-        """As LocalWorkers.map: the same results, in the same order, from any nodes."""
+    def receive(self, given: Broadcast) -> None:
+        self.given = self.ray.put(given)
+
+    def map(self, given: Broadcast, individuals: Sequence, on_result: Callable) -> list[Result]:
+        """The same results, in the same order, from any nodes."""
 
         def draw(individual) -> None:
-            individual.parameters(theta[: self.noise.kept.shape[1]], self.noise.draw)
+            individual.parameters(given.theta, self.noise.draw)
 
         with ThreadPoolExecutor(self.threads) as pool:
             try:
                 draws = pool.map(draw, individuals[::2] if self.noise else ())
-                results = self._map(theta, individuals, on_result)
+                results = super().map(given, individuals, on_result)
                 list(draws)  # all of them are there, or raise
                 return results
             finally:
                 pool.shutdown(cancel_futures=True)
-
-    def _map(self, theta: np.ndarray, individuals: Sequence, on_result: Callable) -> list[Result]:
-        shared = self.ray.put(np.asarray(theta, np.float32))
-        results: list[Result | None] = [None] * len(individuals)
-        waiting = Waiting(individuals)
-        attempts = collections.Counter()
-        left = len(individuals)
-        while left:
-            self._look_around()
-            self._hand_out(waiting, individuals, shared)
-            for index, result in self._collect(waiting, attempts, individuals):
-                results[index] = result
-                waiting.done(index, result.seconds)
-                self.pace += 0.1 * (max(result.seconds, 1e-6) - self.pace)
-                left -= 1
-                on_result(individuals[index], result)
-            on_result(None, None)
-        return results
 
     def _look_around(self) -> None:
         """Start workers at every node that has joined, or whose actor has died."""
@@ -176,13 +157,14 @@ class RayWorkers:
                 place = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
                 actor = self.actor_class.options(
                     num_cpus=cores, scheduling_strategy=place(node["NodeID"], soft=False)
-                ).remote(cores, *self.life)
+                ).remote(cores, *self.options)
                 self.nodes[node["NodeID"]] = _Node(node["NodeManagerAddress"], cores, actor)
         if self.unfit and not self.nodes:
             raise ValueError("no node of the cluster can evaluate lifetimes; log.txt says why")
 
-    def _hand_out(self, waiting: Waiting, individuals: Sequence, theta) -> None:
+    def _hand_out(self, waiting: Waiting, individuals: Sequence) -> None:
         """Give each node what its cores need, in proportion, and open a call where none is."""
+        self._look_around()
         ready = [node for node in self.nodes.values() if node.ready]
         pause = max(BUNCH_SECONDS, NODE_SECONDS * len(ready))
         load = load_of(len(waiting), sum(node.cores for node in ready), 2.5 * pause / self.pace)
@@ -193,10 +175,10 @@ class RayWorkers:
             bunch = [waiting.popleft() for _ in range(room)]
             if bunch or node.held:
                 news = {index: individuals[index] for index in bunch}
-                node.give(theta, news, pause if waiting else None)
+                node.give(self.given, news, pause if waiting else None)
 
     def _collect(self, waiting, attempts, individuals):
-        """(index, result) of what arrives within a fifth of a second; restarts the dead."""
+        """As `Workers` has it; restarts the dead."""
         calls = {node.call: key for key, node in self.nodes.items() if node.call is not None}
         if not calls:
             time.sleep(0.2)
@@ -216,7 +198,7 @@ class RayWorkers:
                 continue
             for level, text in answer[1]:
                 log.log(level, "%s %s", node.address, text)
-            node.held.difference_update(index for index, _ in answer[0])
+            node.held.difference_update(index for index, result in answer[0] if result)
             yield from answer[0]
 
     def _restart(self, key: str, error: Exception, waiting, attempts, individuals):

@@ -16,6 +16,13 @@ MAX_REASON = 300  # characters of an exception that travel to the master, on one
 log = logging.getLogger("hebb")
 
 
+class Broadcast(NamedTuple):
+    """What every worker gets, once per generation."""
+
+    theta: np.ndarray  # (n,) float32
+    statistics: np.ndarray = np.empty((2, 0), np.float32)  # of observations, if they are normalised
+
+
 class Result(NamedTuple):
     """What comes back of an individual: scalars only."""
 
@@ -27,12 +34,10 @@ class Result(NamedTuple):
     observed: tuple | None = None  # sums of its observations, where they are normalised
 
 
-def rollout(
-    agent: Agent, parameters: np.ndarray, seed: int, on_step: Callable | None = None
-) -> Outcome:
+def rollout(agent: Agent, theta: np.ndarray, seed: int, on_step: Callable | None = None) -> Outcome:
     """A lifetime in which an environment may raise anything: it then counts as failed."""
     try:
-        return agent.rollout(parameters, seed, on_step)
+        return agent.rollout(theta, seed, on_step)
     except Exception as error:
         log.warning("%s with seed %d: %r", agent.interface.environment, seed, error, exc_info=True)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -43,7 +48,7 @@ def evaluate(
     agents: Sequence[Agent],
     aggregate: Callable,
     episodes: int,
-    theta: np.ndarray,
+    given: Broadcast,
     individual,
     noise: Callable = seeds.noise,
 ) -> Result:
@@ -51,21 +56,19 @@ def evaluate(
 
     noise: what draws its ε, `SharedNoise` for one."""
     begun = time.perf_counter()
-    n = agents[0].n
-    parameters = individual.parameters(theta[:n], noise)
-    if theta.size > n:  # behind θ lies what is not evolved
-        parameters = np.concatenate([parameters, theta[n:]])
+    theta = individual.parameters(given.theta, noise)
     outcomes, observed = [], []
     for agent in agents:
+        agent.statistics = given.statistics
         for episode in range(episodes):
-            outcomes.append(rollout(agent, parameters, individual.lifetime_seed(episode)))
+            outcomes.append(rollout(agent, theta, individual.lifetime_seed(episode)))
             observed.append(agent.observed)
     failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
     fitness = -math.inf if failure else float(aggregate([o.fitness for o in outcomes]))
-    known = agents[0].n_observed and not failure
+    known = given.statistics.size and not failure
     return Result(
         fitness,
-        agents[0].mean_square(parameters[:n]),
+        agents[0].mean_square(theta),
         sum(outcome.steps for outcome in outcomes),
         failure,
         time.perf_counter() - begun,

@@ -1,8 +1,12 @@
-"""Who waits for a worker, and who goes first."""
+"""Who waits for a worker, who goes first, and the loop over a generation."""
 
 import collections
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+from workers.rollouts import Broadcast, Result
+
+AHEAD_SECONDS = 0.05  # work that waits at a worker, so that it never waits for the master
 
 
 class Waiting:
@@ -49,3 +53,38 @@ class Waiting:
         if partner in self.unknown:
             del self.unknown[partner]
             heapq.heappush(self.known, (-seconds, partner))
+
+
+class Workers:
+    """What all workers have in common, wherever they are. A subclass has
+
+    receive(given): take what all individuals of a generation have in common;
+    _hand_out(waiting, individuals): give whoever is free something to do;
+    _collect(waiting, attempts, individuals): (number, result) of what arrives within a fifth of a
+    second, and (number, None), once, of an individual that takes very long.
+    """
+
+    pace = AHEAD_SECONDS  # seconds per individual, as measured so far
+
+    def _measure(self, result: Result) -> None:
+        self.pace += 0.1 * (max(result.seconds, 1e-6) - self.pace)
+
+    def map(self, given: Broadcast, individuals: Sequence, on_result: Callable) -> list[Result]:
+        """The results of all individuals, in their order. on_result(individual, result) is called
+        at each arrival, (individual, None) once for one that takes very long, and (None, None) at
+        least five times a second; it may raise."""
+        self.receive(given)
+        results: list[Result | None] = [None] * len(individuals)
+        waiting, attempts = Waiting(individuals), collections.Counter()
+        left = len(individuals)
+        while left:
+            self._hand_out(waiting, individuals)
+            for number, result in self._collect(waiting, attempts, individuals):
+                if result:
+                    results[number] = result
+                    waiting.done(number, result.seconds)
+                    self._measure(result)
+                    left -= 1
+                on_result(individuals[number], result)
+            on_result(None, None)
+        return results
