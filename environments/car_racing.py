@@ -13,6 +13,7 @@ from gymnasium.envs.box2d import car_racing
 from gymnasium.envs.box2d.car_racing import SCALE, STATE_H, STATE_W, ZOOM
 from gymnasium.utils import EzPickle
 
+from environments.box2d_bodies import ANGLE
 from environments.car_racing_pixels import draw, score_pixels
 from environments.car_racing_wheels import Car, QuickCar, Scalars
 from machine.rebound import rebound
@@ -35,7 +36,6 @@ class CarRacingV0(car_racing.CarRacing):
         # v0 knew no finished lap short of all tiles: more than 100 % is never reached.
         super().__init__(render_mode, lap_complete_percent=1.0)
         EzPickle.__init__(self, render_mode)
-        self._poses, self._phases, self._gauges = np.empty(15), np.empty(4), np.empty(7)
 
     _reset = rebound(car_racing.CarRacing.reset, Car=QuickCar)
     _reset_for_films = rebound(car_racing.CarRacing.reset, Car=Car)
@@ -91,24 +91,10 @@ class CarRacingV0(car_racing.CarRacing):
         if mode != "state_pixels":
             return super()._render(mode)
         state = np.empty((STATE_H, STATE_W, 3), np.uint8)
-        hull, wheels = self.car.hull, self.car.wheels
-        velocity = hull.linearVelocity
-        speed = velocity.length
-        angle = math.atan2(velocity.x, velocity.y) if speed > 0.5 else -hull.angle
+        told = self.car.bodies.look()
+        hull_angle, vx, vy, _, speed = told[4, ANGLE:].tolist()
+        angle = math.atan2(vx, vy) if speed > 0.5 else -hull_angle
         zoom = 0.1 * SCALE * max(1 - self.t, 0) + ZOOM * SCALE * min(self.t, 1)
-        poses = []
-        for body in self.car.drawlist:  # the wheels, then the hull
-            place = body.position
-            poses += place.x, place.y, body.angle
-        self._poses[:] = poses
-        self._phases[:], omegas = self.car.turns()
-        self._gauges[:] = (
-            0.02 * speed,
-            *[0.01 * omega for omega in omegas],
-            -10.0 * wheels[0].joint.angle,
-            -0.8 * hull.angularVelocity,
-        )
-        score = score_pixels(int(self.reward))
         camera = zoom, angle, *self.camera_shift
-        draw(state, self._road, camera, self._poses, self._phases, self._gauges, score)
+        draw(state, self._road, camera, told, *self.car.turns(), score_pixels(int(self.reward)))
         return state

@@ -14,11 +14,11 @@ from gymnasium.envs.box2d.car_dynamics import (
     WHEEL_R,
 )
 
+from environments.box2d_bodies import ANGLE, COS, SIN, VX, VY, bodies_of
 from machine.compiled import compiled
 from machine.rebound import rebound
 
 RADIUS, STIFFNESS = WHEEL_R * SIZE, 205000 * SIZE * SIZE
-ACROSS = (1, 0)  # a wheel's axis, in its own coordinates
 
 
 class Scalars:
@@ -50,11 +50,18 @@ def _kept_shape(vertices):
 
 
 class Car(car_dynamics.Car):
-    """gymnasium's car, without the memory it leaks and with quicker arithmetic on floats."""
+    """gymnasium's car, without the memory it leaks and with quicker arithmetic on floats.
 
-    __init__ = rebound(car_dynamics.Car.__init__, polygonShape=_kept_shape)
+    bodies: the wheels, then the hull.
+    """
+
+    _build = rebound(car_dynamics.Car.__init__, polygonShape=_kept_shape)
     step = rebound(car_dynamics.Car.step, np=Scalars)
     gas = rebound(car_dynamics.Car.gas, np=Scalars)
+
+    def __init__(self, *place):
+        self._build(*place)
+        self.bodies = bodies_of(self.drawlist)
 
     def steer(self, s):
         super().steer(float(s))
@@ -69,23 +76,30 @@ class Car(car_dynamics.Car):
         self.step = types.MethodType(step, self)
 
     def turns(self):
-        """The rolled angles of the wheels, rad, and their angular speeds."""
-        return [w.phase for w in self.wheels], [w.omega for w in self.wheels]
+        """The rolled angles of the wheels, rad, and their angular speeds: (4,) float64 each."""
+        return np.array([(w.phase, w.omega) for w in self.wheels]).T.copy()
 
 
 @compiled
-def roll(dt, power, control, moving, omega, phase, orders):
+def turned(told, wheel):
+    """The angle of a wheel's joint, rad: its own less the hull's, rounded as Box2D does."""
+    return np.float64(np.float32(told[wheel, ANGLE]) - np.float32(told[4, ANGLE]))
+
+
+@compiled
+def roll(dt, power, steering, gassing, brake, told, limits, omega, phase, motors, forces):
     """gymnasium's `Car.step` for the four wheels, in its order of rounding, without skid marks.
 
-    power: of the engine; control (4, 3): steering, gas and brake of each; moving (4, 6): joint's
-    angle, axis x and y, velocity x and y, limit of friction; omega, phase (4,): rewritten;
-    orders (4, 3), the result: speed of the joint's motor, force x and y.
+    power: of the engine, for the wheels behind; steering: of those in front; told: of the bodies;
+    limits (4,): of friction; omega, phase (4,): rewritten; motors (4,), speeds of the joints'
+    motors, and forces (4, 2): the result. All float64.
     """
     for w in range(4):
-        steer, gas, brake = control[w]
-        angle, side_x, side_y, vx, vy, limit = moving[w]
-        off = steer - angle
-        orders[w, 0] = np.sign(off) * min(50.0 * abs(off), 3.0)
+        steer, gas = (steering, 0.0) if w < 2 else (0.0, gassing)
+        side_x, side_y, vx, vy = told[w, COS], told[w, SIN], told[w, VX], told[w, VY]
+        limit = limits[w]
+        off = steer - turned(told, w)
+        motors[w] = np.sign(off) * min(50.0 * abs(off), 3.0)
         vf = -side_y * vx + side_x * vy  # forward and side speed
         vs = side_x * vx + side_y * vy
         omega[w] += dt * power * gas / WHEEL_MOMENT_OF_INERTIA / (abs(omega[w]) + 5.0)
@@ -99,46 +113,44 @@ def roll(dt, power, control, moving, omega, phase, orders):
         if force > limit:
             forward, across = forward / force * limit, across / force * limit
         omega[w] -= dt * forward * RADIUS / WHEEL_MOMENT_OF_INERTIA
-        orders[w, 1] = across * side_x + forward * -side_y
-        orders[w, 2] = across * side_y + forward * side_x
+        forces[w, 0] = across * side_x + forward * -side_y
+        forces[w, 1] = across * side_y + forward * side_x
 
 
 class QuickCar(Car):
     """The same car to the bit, without skid marks; its wheels turn in arrays of its own."""
 
     limit, power = FRICTION_LIMIT, ENGINE_POWER
+    steering = gassing = braking = 0.0
 
     def __init__(self, *place):
         super().__init__(*place)
         self.joints = [w.joint for w in self.wheels]
-        self.control, self.moving = np.zeros((4, 3)), np.zeros((4, 6))
-        self.omega, self.phase, self.orders = np.zeros(4), np.zeros(4), np.zeros((4, 3))
+        self.limits, self.omega, self.phase = np.zeros(4), np.zeros(4), np.zeros(4)
+        self.motors, self.forces = np.zeros(4), np.zeros((4, 2))
 
     def steer(self, s):
-        self.control[:2, 0] = s
+        self.steering = float(s)
 
     def gas(self, gas):
-        gas = min(max(gas, 0.0), 1.0)
-        self.control[2:, 1] += min(gas - self.control[2, 1], 0.1)  # rises slowly, falls at once
+        gas = min(max(float(gas), 0.0), 1.0)
+        self.gassing += min(gas - self.gassing, 0.1)  # rises slowly, falls at once
 
     def brake(self, b):
-        self.control[:, 2] = b
+        self.braking = float(b)
 
     def change(self, grip=1.0, power=1.0):
         self.limit, self.power = grip * FRICTION_LIMIT, power * ENGINE_POWER
 
     def step(self, dt):
-        moving = []
-        for wheel, joint in zip(self.wheels, self.joints, strict=True):
-            axis, velocity = wheel.GetWorldVector(ACROSS), wheel.linearVelocity
-            limit = self.limit if wheel.tiles else self.limit * 0.6
-            moving.append((joint.angle, axis.x, axis.y, velocity.x, velocity.y, limit))
-        self.moving[:] = moving
-        roll(dt, self.power, self.control, self.moving, self.omega, self.phase, self.orders)
-        orders = self.orders.tolist()
-        for wheel, joint, (speed, x, y) in zip(self.wheels, self.joints, orders, strict=True):
-            joint.motorSpeed = speed
-            wheel.ApplyForceToCenter((x, y), True)
+        limit, grass = self.limit, self.limit * 0.6
+        self.limits[:] = [limit if wheel.tiles else grass for wheel in self.wheels]
+        control = self.power, self.steering, self.gassing, self.braking
+        state = self.bodies.look(), self.limits, self.omega, self.phase
+        roll(dt, *control, *state, self.motors, self.forces)
+        for joint, speed in zip(self.joints, self.motors.tolist(), strict=True):
+            joint.motorSpeed = speed  # which wakes wheel and hull
+        self.bodies.push(self.forces)
 
     def turns(self):
-        return self.phase, self.omega.tolist()
+        return self.phase, self.omega

@@ -17,6 +17,7 @@ from conftest import ROOT
 from gymnasium.envs.box2d.car_racing import CarRacing
 
 import environments
+from environments import box2d_bodies
 from environments.car_racing import CarRacingV0
 from environments.car_racing_pixels import score_pixels
 
@@ -182,16 +183,23 @@ def test_filming_shows_gymnasiums_picture_and_leaves_the_state_alone():
     assert np.array_equal(CarRacingV0("state_pixels").reset(seed=4)[0], silent.reset(seed=4)[0])
 
 
-def test_the_car_in_one_compiled_call_is_gymnasiums_bit_for_bit_and_so_are_its_pixels():
+@pytest.mark.parametrize("way", [box2d_bodies.Bodies, box2d_bodies.PythonBodies])
+def test_the_car_in_one_compiled_call_is_gymnasiums_bit_for_bit_and_so_are_its_pixels(
+    way, monkeypatch
+):
     quick, stock = CarRacingV0(), CarRacingV0("rgb_array")
-    quick.reset(seed=6), stock.reset(seed=6)
-    assert type(quick.car) is not type(stock.car)
+    stock.reset(seed=6)
+    assert type(stock.car.bodies) is box2d_bodies.Bodies  # in memory, where it can be read
+    monkeypatch.setattr(box2d_bodies, "Bodies", way)
+    quick.reset(seed=6)
+    assert type(quick.car) is not type(stock.car) and type(quick.car.bodies) is way
     for t in range(400):  # swerves off the road, skids, brakes to a stand, drives on
         action = np.array([np.sin(t / 25), t % 90 < 60, (t % 90 > 70) * (0.5 + t % 2)])
         states, rewards, *_ = zip(quick.step(action), stock.step(action), strict=True)
         assert np.array_equal(*states) and rewards[0] == rewards[1]
         for ours, theirs in zip(quick.car.drawlist, stock.car.drawlist, strict=True):
             assert ours.position == theirs.position and ours.angle == theirs.angle
+        assert np.array_equal(quick.car.bodies.look(), stock.car.bodies.look())
         (phases, omegas), (phase, omega) = quick.car.turns(), stock.car.turns()
         assert [*phases, *omegas] == [*phase, *omega]
     assert stock.car.particles  # it has left the marks of its skids

@@ -148,20 +148,9 @@ def test_time_to_recover_is_the_first_whole_window_near_the_level():
     assert time_to_recover(np.array([-5, -5, -1.05, -1.05]), -1.0, 2) == 2  # 10 % below −1
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run that balances the pole, in seconds."""
-    folder = tmp_path_factory.mktemp("trained")
-    line = ["--environment", "CartPole-v1", "--popsize", 40, "--seed", 4]
-    line += ["--generations", 25, "--stop_at", 480, "--folder", folder]
-    result = command("train_hebb.py", *line)
-    assert result.returncode == 0, result.stderr
-    return run_folder(folder)
-
-
-def test_a_plastic_network_survives_what_ends_a_frozen_one(trained, tmp_path):
+def test_a_plastic_network_survives_what_ends_a_frozen_one(balancing, tmp_path):
     path = tmp_path / "trial.json"
-    line = ["--run", trained, "--lesion", 100, "--lesion_fraction", 1, "--episodes", 20]
+    line = ["--run", balancing, "--lesion", 100, "--lesion_fraction", 1, "--episodes", 20]
     result = command("evaluate_hebb.py", *line, "--json", path)
     assert result.returncode == 0, result.stderr
     told = json.loads(path.read_text())
@@ -177,23 +166,23 @@ def test_a_plastic_network_survives_what_ends_a_frozen_one(trained, tmp_path):
         assert re.search(shown, result.stdout, re.MULTILINE), (name, result.stdout)
     assert len(told["episodes"]) == 20 and told["episodes"][3]["seed"] == 3
     plain = tmp_path / "plain.json"
-    command("evaluate_hebb.py", "--run", trained, "--episodes", 20, "--json", plain)
+    command("evaluate_hebb.py", "--run", balancing, "--episodes", 20, "--json", plain)
     for trial, episode in zip(
         told["episodes"], json.loads(plain.read_text())["episodes"], strict=True
     ):
         assert trial["conditions"]["intact"]["fitness"] == episode["fitness"]
 
 
-def test_freezing_alone_is_compared_with_the_intact_lifetime(trained):
-    result = command("evaluate_hebb.py", "--run", trained, "--freeze", 50, "--episodes", 2)
+def test_freezing_alone_is_compared_with_the_intact_lifetime(balancing):
+    result = command("evaluate_hebb.py", "--run", balancing, "--freeze", 50, "--episodes", 2)
     names = re.findall(r"^(\w[\w ]*?)  .*±", result.stdout, re.MULTILINE)
     assert names == ["intact", "frozen"] and "frozen after 50" in result.stdout
 
 
 @pytest.mark.parametrize("suffix, half", [(".mp4", 600 + 4 + 400), (".gif", 300 + 4 + 200)])
-def test_a_film_shows_a_lifetime_intact_and_lesioned(suffix, half, trained, tmp_path):
+def test_a_film_shows_a_lifetime_intact_and_lesioned(suffix, half, balancing, tmp_path):
     path = tmp_path / f"film{suffix}"
-    line = ["--run", trained, "--episodes", 1, "--max_steps", 40, "--video_weights", 2]
+    line = ["--run", balancing, "--episodes", 1, "--max_steps", 40, "--video_weights", 2]
     line += ["--lesion", 20, "--lesion_fraction", 1, "--freeze", 20]
     result = command("evaluate_hebb.py", *line, "--video", path)
     assert result.returncode == 0, result.stderr
