@@ -99,9 +99,9 @@ def fitness(plt, paths: list[str], config: Figure):
         axes.fill_between(x, low, high, color=line["color"], alpha=0.2, linewidth=0)
         axes.plot(x, middle, label=label, linewidth=1.6, **line)
         for run in group:
-            centre = column(run, "centre")
-            if np.isfinite(centre).any():
-                axes.plot(column(run, "generation"), centre, ".", color=line["color"])
+            itself = column(run, "theta_mean")
+            if np.isfinite(itself).any():
+                axes.plot(column(run, "generation"), itself, ".", color=line["color"])
     several = any(len(group) > 1 for group in groups.values())
     band = "median and quartiles of runs" if several else "mean ± std of the population"
     axes.set(xlabel="generation", ylabel=f"fitness ({band})")

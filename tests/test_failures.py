@@ -143,12 +143,10 @@ def test_a_failure_of_theta_itself_is_filed_by_its_generation_and_can_be_repeate
     line = ["--eval_every", 1, "--eval_episodes", 60]
     assert train("Raises", tmp_path / "runs", *line).returncode == 0
     run = run_folder(tmp_path / "runs")
-    kept = sorted(path.name for path in (run / "failures").iterdir() if "centre" in path.name)
+    kept = sorted(path.name for path in (run / "failures").iterdir() if "theta" in path.name)
     assert {name[:12] for name in kept} == {"generation_1", "generation_2"}
     log = (run / "log.txt").read_text()
-    one = re.search(
-        r"generation_2_centre_\d+ failed.*\n.*WARNING (\S+ \S*evaluate_hebb.py .*)", log
-    )
+    one = re.search(r"generation_2_theta_\d+ failed.*\n.*WARNING (\S+ \S*evaluate_hebb.py .*)", log)
     again = subprocess.run(one[1], shell=True, cwd=ROOT, capture_output=True, text=True)
     assert f"1 of them failed: {REASONS['Raises']}" in again.stdout, again.stdout + again.stderr
     assert again.returncode == 1  # every episode failed

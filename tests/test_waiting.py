@@ -5,7 +5,7 @@ import heapq
 import numpy as np
 import pytest
 
-from evolution_strategy_hebb import Centre, EvolutionStrategyHebb
+from evolution_strategy_hebb import EvolutionStrategyHebb, HeldOut
 from workers.waiting import Waiting
 
 
@@ -43,7 +43,7 @@ def test_everybody_lives_once_and_the_partner_of_the_longest_lives_first():
 
 
 def test_whose_worker_died_is_next_and_what_has_no_partner_keeps_its_order():
-    waiting = Waiting([Centre(1, 0, number) for number in range(4)])
+    waiting = Waiting([HeldOut(1, 0, number) for number in range(4)])
     held = [waiting.popleft(), waiting.popleft()]
     waiting.extendleft(reversed(held))
     assert [waiting.popleft() for _ in range(len(waiting))] == [0, 1, 2, 3]
