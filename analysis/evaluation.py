@@ -12,7 +12,7 @@ import numpy as np
 
 import environments
 from analysis.experiments import together
-from analysis.films import SUFFIXES, Film, check_file, frames_per_second, library
+from analysis.films import Reel, check_film, frames_per_second, write_film
 from analysis.trials import Plan, Trial, as_json, compare, plan, run_trial, table
 from commands.agents import agents_of_files, agents_of_run
 from commands.replay_options import Evaluation
@@ -102,8 +102,7 @@ def check_options(config: Evaluation, agents: list[Agent]) -> None:
         raise ValueError(f"--render shows whole lifetimes; leave it or --{experiment} out")
     if not config.video:
         return
-    check_file(config.video, SUFFIXES)
-    library("imageio")
+    check_film(config.video)
     if len(agents) > 1:
         raise ValueError("--video films one environment; name it with --environment")
     layers = len(agents[0].policy.sizes) - 1
@@ -113,24 +112,32 @@ def check_options(config: Evaluation, agents: list[Agent]) -> None:
 
 
 def film(config: Evaluation, agent: Agent, theta: np.ndarray, planned: Plan) -> str:
-    """Film the first episode, with what the options do to it; a line that says what it shows."""
+    """Film the first episode, and beside it the same one with what the options do to it; a line
+    that says what it shows."""
     for device in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
         os.environ.setdefault(device, "dummy")  # no window, no sound
     path, seed, name = config.video, config.seed, agent.interface.environment
-    env = environments.make(name, "rgb_array", **dict(agent.interface.wrappers))
-    try:
-        filmed = agent.inside(env)
-        fps, layer = frames_per_second(env), config.video_weights
-        with Film(path, env.render, fps, layer, planned.notes) as reel:
-            done = planned.on_step(planned.asked, filmed, seed)
-            outcome = filmed.rollout(theta, seed, together(*done, reel))
-    except (ValueError, OSError):
-        raise
-    except Exception as error:  # an environment may raise anything, and so may its renderer
-        raise ValueError(f"{name} cannot be filmed: {type(error).__name__}: {error}") from error
-    finally:
-        env.close()
-    return f"{path}: seed {seed}, {reel.frames} pictures, fitness {outcome.fitness:.2f}"
+    reels, ends = [], []
+    for condition in planned.filmed:
+        env = environments.make(name, "rgb_array", **dict(agent.interface.wrappers))
+        try:
+            inside, fps = agent.inside(env), frames_per_second(env)
+            notes = planned.notes if condition == planned.asked else {0: condition}
+            reels.append(Reel(path, env.render, fps, config.video_weights, notes))
+            done = planned.on_step(condition, inside, seed)
+            outcome = inside.rollout(theta, seed, together(*done, reels[-1]))
+            reels[-1].shoot()  # the end, whatever its number
+        except (ValueError, OSError):
+            raise
+        except Exception as error:  # an environment may raise anything, and so may its renderer
+            raise ValueError(f"{name} cannot be filmed: {type(error).__name__}: {error}") from error
+        finally:
+            env.close()
+        ends.append(
+            f"{condition} {outcome.fitness:.2f}" if planned.after else f"{outcome.fitness:.2f}"
+        )
+    pictures = write_film(path, reels, fps)
+    return f"{path}: seed {seed}, {pictures} pictures, fitness {', '.join(ends)}"
 
 
 def watch(agents: list[Agent], theta: np.ndarray, episodes: list[Episode]) -> list[EpisodeResult]:

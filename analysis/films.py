@@ -1,13 +1,14 @@
 """Films of lifetimes, without a display: .mp4 through the ffmpeg that imageio brings, or .gif."""
 
 import importlib
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-SUFFIXES = (".mp4", ".gif")
+LIBRARIES = {".mp4": ("imageio", "imageio_ffmpeg"), ".gif": ("imageio",)}  # what each kind needs
 GIF_FPS = 25  # browsers slow down faster ones, and every picture is bytes
 WIDTHS = {".mp4": (320, 1280), ".gif": (320, 400)}  # of a picture: made so by whole factors
 CAPTION = 24  # pixels above the picture
@@ -27,6 +28,13 @@ def library(name: str):
         raise ValueError(f"this needs {name.split('.')[0]}: pip install {packages}") from error
 
 
+def check_film(path: str) -> None:
+    """ValueError unless a film can be made there."""
+    check_file(path, tuple(LIBRARIES))
+    for name in LIBRARIES[Path(path).suffix.lower()]:
+        library(name)
+
+
 def check_file(path: str, suffixes: tuple[str, ...]) -> None:
     """ValueError unless a file of one of these kinds can be made there."""
     if Path(path).suffix.lower() not in suffixes:
@@ -44,13 +52,13 @@ def frames_per_second(env) -> float:
     return float(known.get("render_fps") or known.get("video.frames_per_second") or SAME_FPS)
 
 
-class Film:
-    """An on_step that films: the picture of the environment below a line with step and cumulative
-    reward, and beside it, on request, the weights of a layer.
+class Reel:
+    """An on_step that keeps pictures of one lifetime: the environment below a line with step and
+    cumulative reward, and beside it, on request, the weights of a layer.
 
-    render: gives (H, W, 3) uint8. fps: of the steps. layer: its number from 1, or None. notes:
-    step -> words that join the line from that many steps on. Use it as a context: the file is
-    there after an exit without an exception, and only then.
+    path: of the film; its kind decides how many pictures, and how large. render: gives (H, W, 3)
+    uint8. fps: of the steps. layer: its number from 1, or None. notes: step -> words that join the
+    line from that many steps on. pictures: of the film so far, each as the bytes of a .png.
     """
 
     def __init__(
@@ -61,18 +69,9 @@ class Film:
         layer: int | None = None,
         notes: dict[int, str] | None = None,
     ):
-        self.path, self.render, self.layer, self.notes = Path(path), render, layer, notes or {}
-        self.total, self.frames, self.pending = 0.0, 0, None
-        self.temporary = self.path.with_name(f".{self.path.stem}.tmp{self.path.suffix}")
-        imageio = library("imageio.v2")
-        self.every, self.widths = 1, WIDTHS[self.path.suffix.lower()]
-        if self.path.suffix.lower() == ".gif":
-            self.every = max(1, round(fps / GIF_FPS))
-            kind = {"mode": "I", "duration": 1000 * self.every / fps, "loop": 0}
-        else:
-            library("imageio_ffmpeg")
-            kind = {"fps": fps, "codec": "libx264", "macro_block_size": 2, "quality": 7}
-        self.writer = imageio.get_writer(self.temporary, **kind)
+        self.render, self.layer, self.notes = render, layer, notes or {}
+        self.total, self.pictures, self.pending = 0.0, [], None
+        self.widths, self.every = WIDTHS[Path(path).suffix.lower()], steps_per_picture(path, fps)
 
     def __call__(self, t, activations, weights, reward):
         self.total += reward
@@ -81,7 +80,9 @@ class Film:
             self.shoot()
 
     def shoot(self) -> None:
-        """Add the picture of the present moment."""
+        """Add the picture of the present moment, if there is none of it yet."""
+        if not self.pending:
+            return
         (t, weights), self.pending = self.pending, None
         picture = self.render()
         if not isinstance(picture, np.ndarray) or picture.ndim != 3:
@@ -99,21 +100,36 @@ class Film:
             reach = f"{top:.2g}" if top < 100 else f"{top:.0f}"
             words = f"layer {self.layer}: {n_post} post x {n_pre} pre, ±{reach}"
             panels.append(captioned(heat_map(layer, top, height), [words]))
-        self.writer.append_data(even(np.concatenate(panels, axis=1)))
-        self.frames += 1
+        packed = io.BytesIO()
+        image = library("PIL.Image").fromarray(np.concatenate(panels, axis=1))
+        image.save(packed, "png", compress_level=1)
+        self.pictures.append(packed.getvalue())
 
-    def __enter__(self) -> "Film":
-        return self
 
-    def __exit__(self, kind, *_) -> None:
-        try:
-            if kind is None and self.pending:
-                self.shoot()  # the end, whatever its number
-            self.writer.close()
-            if kind is None and self.frames:
-                os.replace(self.temporary, self.path)
-        finally:
-            self.temporary.unlink(missing_ok=True)
+def steps_per_picture(path: str, fps: float) -> int:
+    return max(1, round(fps / GIF_FPS)) if Path(path).suffix.lower() == ".gif" else 1
+
+
+def write_film(path: str, reels: Sequence[Reel], fps: float) -> int:
+    """Lifetimes side by side, in which an ended one stands still; the number of pictures. The file
+    is there when it is whole, and only then."""
+    imageio, image = library("imageio.v2"), library("PIL.Image")
+    every = steps_per_picture(path, fps)
+    kind = {"mode": "I", "duration": 1000 * every / fps, "loop": 0}
+    if Path(path).suffix.lower() == ".mp4":
+        kind = {"fps": fps, "codec": "libx264", "macro_block_size": 2, "quality": 7}
+    temporary = Path(path).with_name(f".{Path(path).stem}.tmp{Path(path).suffix}")
+    length = max(len(reel.pictures) for reel in reels)
+    try:
+        with imageio.get_writer(temporary, **kind) as writer:
+            for k in range(length):
+                packed = [reel.pictures[min(k, len(reel.pictures) - 1)] for reel in reels]
+                panels = [np.asarray(image.open(io.BytesIO(one))) for one in packed]
+                writer.append_data(even(np.concatenate(panels, axis=1)))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return length
 
 
 def fitted(picture: np.ndarray, least: int, most: int) -> np.ndarray:

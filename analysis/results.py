@@ -3,7 +3,8 @@
     python -m analysis.results
 
 writes RESULTS.md, and its table into the README. A folder of trained/ is a run folder with a
-results.json, which `evaluate_hebb.py --run FOLDER --json FOLDER/results.json` writes.
+results.json, which `evaluate_hebb.py --run FOLDER --json FOLDER/results.json` writes; of another
+generation that is shipped, `--which N` and results_N.json.
 """
 
 import json
@@ -43,7 +44,7 @@ def interval(scores: np.ndarray, draws: int = 10_000) -> tuple[float, float]:
     return tuple(np.quantile(means, (0.025, 0.975)))
 
 
-def episodes(folder: Path) -> dict[str, list[dict]]:
+def episodes(folder: Path, name: str = "results.json") -> dict[str, list[dict]]:
     """The episodes of a folder's results.json, by environment; FileError where it has none."""
 
     def decode(file) -> dict:
@@ -53,8 +54,9 @@ def episodes(folder: Path) -> dict[str, list[dict]]:
             float(episode["fitness"] or 0), int(episode["seed"])  # what else could be in there?
         return by_name
 
-    path = folder / "results.json"
-    return read_with(decode, path, "file of evaluate_hebb.py --run RUN --json", MAX_RESULTS)
+    return read_with(
+        decode, folder / name, "file of evaluate_hebb.py --run RUN --json", MAX_RESULTS
+    )
 
 
 def fitness_of(own: list[dict]) -> np.ndarray:
@@ -68,25 +70,28 @@ def lineage(run: RunFolder) -> list[RunFolder]:
     return [*(lineage(RunFolder.open(ROOT / earlier)) if earlier else []), run]
 
 
-def rows(runs: list[RunFolder], by_name: dict[str, list[dict]]) -> list[dict]:
+def rows(runs: list[RunFolder], name: str) -> list[dict]:
     """A row per environment that a trained agent was evaluated in, from its lineage and its
-    episodes."""
+    episodes in results.json, or in results_N.json for the θ of generation N."""
     *earlier, run = runs
-    generations = [*(one.best_of(one.kept()) for one in earlier), run.rows[-1]["generation"]]
+    by_name = episodes(run.path, name)
+    which = Path(name).stem.removeprefix("results").removeprefix("_")
+    last = int(which or run.rows[-1]["generation"])
+    generations = [*(one.best_of(one.kept()) for one in earlier), last]
     seconds = sum(one.rows[-1]["elapsed"] for one in runs)
     arguments, result = run.arguments, []
-    for name, own in by_name.items():
+    for task, own in by_name.items():
         fitness = fitness_of(own)
         low, high = interval(fitness)
         failed = len(own) - fitness.size
-        unseen = "" if name in arguments["environment"] else " (unseen)"
+        unseen = "" if task in arguments["environment"] else " (unseen)"
         seeds = [episode["seed"] for episode in own]
         result.append(
             {
-                "agent": run.path.name,
-                "task": name + unseen,
+                "agent": run.path.name + (which and f", θ of generation {which}"),
+                "task": task + unseen,
                 "rule": arguments["hebb_rule"],
-                "paper": PAPER.get((name, arguments["hebb_rule"]), ""),
+                "paper": PAPER.get((task, arguments["hebb_rule"]), ""),
                 "ours": f"{fitness.mean():.1f} ± {fitness.std():.1f}"
                 + (f", {failed} failed" if failed else ""),
                 "95 % of the mean": f"{low:.1f} to {high:.1f}",
@@ -105,12 +110,14 @@ def table(all_rows: list[dict], columns: tuple[str, ...]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def command(run: RunFolder) -> str:
-    """What trains an agent like that of this run."""
+def command(run: RunFolder, without: tuple[str, ...] = ()) -> str:
+    """What trains an agent like that of this run, but for some options."""
     words = ["python train_hebb.py"]
     for option in options_of(Training):
         value = run.arguments.get(option.name, option.default)
-        if value != option.default and not option.resumable and option.name != "folder":
+        if option.resumable or option.name in ("folder", *without):
+            continue
+        if value != option.default:
             shown = " ".join(map(str, value)) if isinstance(value, list) else value
             words.append(f"--{option.name}" + ("" if value is True else f" {shown}"))
     return " ".join(words)
@@ -119,8 +126,13 @@ def command(run: RunFolder) -> str:
 def markdown() -> tuple[str, str]:
     """The results in full, and the table for the README."""
     folders = sorted(path.parent for path in TRAINED.glob("*/results.json"))
-    agents = [(lineage(RunFolder.open(folder)), episodes(folder)) for folder in folders]
-    all_rows = [row for agent in agents for row in rows(*agent)]
+    agents = [lineage(RunFolder.open(folder)) for folder in folders]
+    all_rows = [
+        row
+        for runs in agents
+        for path in sorted(runs[-1].path.glob("results*.json"))
+        for row in rows(runs, path.name)
+    ]
     full = [
         "# Results",
         "",
@@ -131,7 +143,7 @@ def markdown() -> tuple[str, str]:
         table(all_rows, tuple(all_rows[0])),
         "",
     ]
-    for folder, (runs, by_name) in zip(folders, agents, strict=True):
+    for folder, runs in zip(folders, agents, strict=True):
         full += [
             f"## {folder.name}",
             "",
@@ -142,14 +154,23 @@ def markdown() -> tuple[str, str]:
             "and evaluated with",
             "",
             f"    python evaluate_hebb.py --run trained/{folder.name}"
-            f" --environment {' '.join(by_name)} --episodes 100",
+            f" --environment {' '.join(episodes(folder))} --episodes 100",
             "",
         ]
         notes = folder / "NOTES.md"
         if notes.exists():
             full += [notes.read_text().strip(), ""]
     full += survival.markdown(TRAINED)
+    compared = TRAINED / "settings"
+    full += [
+        "## What learns most per lifetime",
+        "",
+        (compared / "NOTES.md").read_text().strip(),
+        "",
+    ]
+    full += [learning([path.parent for path in sorted(compared.glob("**/fitness.csv"))]), ""]
     runs = sorted(path.parent for path in TRAINED.glob("**/fitness.csv"))
+    runs = [run for run in runs if compared not in run.parents]
     full += [
         "## What was tried",
         "",
@@ -159,6 +180,30 @@ def markdown() -> tuple[str, str]:
         "",
     ]
     return "\n".join(full), table(all_rows, ("agent", "task", "paper", "ours", "95 % of the mean"))
+
+
+def learning(folders: list[Path]) -> str:
+    """A row per setting, a run of which a folder of its seed holds: the mean fitness over all
+    generations and over the last five, of several seeds, best first."""
+    by_setting: dict[str, list[RunFolder]] = {}
+    for folder in folders:
+        run = RunFolder.open(folder)
+        words = command(run, without=("seed",)).removeprefix("python train_hebb.py ")
+        by_setting.setdefault(words, []).append(run)
+    found = []
+    for words, runs in by_setting.items():
+        means = [np.array([row["mean"] for row in run.rows]) for run in runs]
+        over = {
+            "all generations": np.array([mean.mean() for mean in means]),
+            "the last five": np.array([mean[-5:].mean() for mean in means]),
+        }
+        individuals = {run.rows[-1]["generation"] * run.arguments["popsize"] for run in runs}
+        shown = {name: f"{x.mean():.0f} ± {x.std(ddof=1):.0f}" for name, x in over.items()}
+        row = {"settings": f"`{words}`"} | shown
+        row |= {"seeds": str(len(runs)), "individuals": ", ".join(map(str, sorted(individuals)))}
+        found.append((over["all generations"].mean(), row))
+    found.sort(key=lambda one: -one[0])
+    return table([row for _, row in found], tuple(found[0][1]))
 
 
 def tried(folders: list[Path]) -> str:

@@ -42,6 +42,11 @@ class Plan(NamedTuple):
         return CONDITIONS[bool(self.lesion) + 2 * bool(self.freeze)]
 
     @property
+    def filmed(self) -> tuple[str, ...]:
+        """The conditions that a film shows side by side."""
+        return ("intact", self.asked) if self.after else ("intact",)
+
+    @property
     def notes(self) -> dict[int, str]:
         """What is done to the lifetime that the options describe: step -> words."""
         done = {self.freeze: "frozen", self.lesion: "lesioned"}

@@ -12,7 +12,8 @@ from pathlib import Path
 
 def provenance() -> dict:
     """Of this process, for config.json. `packages` is every installed distribution."""
-    installed = {found.metadata["Name"]: found.version for found in metadata.distributions()}
+    found = (one.metadata for one in metadata.distributions())  # a property that parses a file
+    installed = {one["Name"]: one["Version"] for one in found}
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": shlex.join(sys.argv),

@@ -1,6 +1,7 @@
 """What the tests share: the commands as a user types them."""
 
 import csv
+import functools
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forked import ForkedPython
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMES = ("seconds", "elapsed", "steps_per_second")  # the columns of fitness.csv that differ
@@ -16,11 +18,24 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests too may run under no
 SHORT = ["--environment", "CartPole-v1", "--popsize", "8", "--seed", "3"]
 
 
-def command(program: str, *arguments, **options) -> subprocess.CompletedProcess:
-    """Run a script of the root, wait, and keep what it printed."""
+@functools.cache
+def forked_python() -> ForkedPython:
+    return ForkedPython()
+
+
+def command(program: str, *arguments, fresh=False, **options) -> subprocess.CompletedProcess:
+    """Run a script of the root, wait, and keep what it printed.
+
+    fresh: in a Python of its own from the first import on, for which all options of subprocess.run
+    are allowed; else in a fork of one that has imported the program already.
+    """
+    line = [str(ROOT / program), *map(str, arguments)]
     options = {"timeout": 300, "cwd": ROOT} | options
-    line = [sys.executable, ROOT / program, *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, **options)
+    if fresh:
+        line.insert(0, sys.executable)
+        return subprocess.run(line, capture_output=True, text=True, **options)
+    options |= {"cwd": str(options["cwd"]), "env": {**options.get("env", os.environ)}}
+    return forked_python().run(line, **options)
 
 
 def start(program: str, *arguments, **options) -> subprocess.Popen:
@@ -79,6 +94,17 @@ def short_run(tmp_path_factory) -> Path:
     """A run of three generations on CartPole-v1."""
     folder = tmp_path_factory.mktemp("short")
     result = command("train_hebb.py", *SHORT, "--generations", 3, "--folder", folder)
+    assert result.returncode == 0, result.stderr
+    return run_folder(folder)
+
+
+@pytest.fixture(scope="session")
+def balancing(tmp_path_factory) -> Path:
+    """A run that balances the pole, in seconds."""
+    folder = tmp_path_factory.mktemp("balancing")
+    line = ["--environment", "CartPole-v1", "--popsize", 40, "--seed", 4]
+    line += ["--generations", 25, "--stop_at", 480, "--folder", folder]
+    result = command("train_hebb.py", *line)
     assert result.returncode == 0, result.stderr
     return run_folder(folder)
 

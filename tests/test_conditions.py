@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import command, run_folder
+from conftest import SHORT, command, run_folder
 
 import environments
 from analysis.adaptation import Knockout
@@ -204,22 +204,28 @@ def test_a_knockout_takes_a_column_out_of_its_layer_alone():
 
 
 @pytest.fixture(scope="module")
-def balancing(tmp_path_factory):
-    """A run that balances the pole for a while, in seconds, and a static one."""
-    runs = []
-    for rule in ("ABCD_lr", "static"):
-        folder = tmp_path_factory.mktemp(rule)
-        line = ["--environment", "CartPole-v1", "--popsize", 40, "--seed", 4, "--hebb_rule", rule]
-        line += ["--generations", 15, "--stop_at", 300, "--folder", folder]
-        result = command("train_hebb.py", *line)
-        assert result.returncode == 0, result.stderr
-        runs.append(run_folder(folder))
-    return runs
+def static(tmp_path_factory):
+    """A run of static networks that `balancing` is compared with."""
+    folder = tmp_path_factory.mktemp("static")
+    line = [*SHORT, "--hebb_rule", "static", "--generations", 2, "--folder", folder]
+    result = command("train_hebb.py", *line)
+    assert result.returncode == 0, result.stderr
+    return run_folder(folder)
 
 
-def test_what_survives_what_is_the_same_for_any_number_of_workers(balancing, tmp_path):
-    run, static = balancing
-    line = ["--run", run, "--conditions", "all", "noise=0.05", "--at", 50, 0, "--against", static]
+def test_what_survives_what_is_the_same_for_any_number_of_workers(balancing, static, tmp_path):
+    line = [
+        "--run",
+        balancing,
+        "--conditions",
+        "all",
+        "noise=0.05",
+        "--at",
+        50,
+        0,
+        "--against",
+        static,
+    ]
     line += ["--max_steps", 150]
     files = [tmp_path / f"{threads}.json" for threads in (1, 3)]
     for threads, path in zip((1, 3), files, strict=True):
@@ -251,7 +257,7 @@ def test_what_survives_what_is_the_same_for_any_number_of_workers(balancing, tmp
 
 def test_without_a_column_the_behaviour_loses_what_the_table_says(balancing, tmp_path):
     path = tmp_path / "knockouts.json"
-    line = ["--run", balancing[0], "--knockout", "η", "--episodes", 5, "--json", path]
+    line = ["--run", balancing, "--knockout", "η", "--episodes", 5, "--json", path]
     result = command("evaluate_hebb.py", *line)
     assert result.returncode == 0, result.stderr
     (section,) = json.loads(path.read_text())["sections"]
@@ -270,7 +276,7 @@ def test_a_worker_that_dies_costs_nothing_and_a_condition_that_raises_is_told(
     monkeypatch.setenv("FIRST_ONLY", str(tmp_path))
     path = tmp_path / "dies.json"
     names = ["misbehaving:kills_its_worker", "misbehaving:raises=0.25"]
-    line = ["--run", balancing[0], "--conditions", *names, "--at", 0, "--json", path]
+    line = ["--run", balancing, "--conditions", *names, "--at", 0, "--json", path]
     result = command("evaluate_hebb.py", *line, "--episodes", 3, "--threads", 2)
     assert result.returncode == 0, result.stderr
     assert len(list(tmp_path.iterdir())) == 4  # three workers died

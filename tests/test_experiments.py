@@ -11,7 +11,7 @@ from conftest import command, run_folder
 
 import environments
 from analysis.experiments import Freeze, Lesion, Recorder, together
-from analysis.films import CAPTION, Film, heat_map
+from analysis.films import CAPTION, Reel, heat_map, write_film
 from analysis.trials import time_to_recover
 from commands.agents import agents_of_run
 from fitness_functions import Agent, describe
@@ -117,13 +117,15 @@ def test_a_filmed_lifetime_is_the_lifetime(environment, tmp_path):
     outcome = living.rollout(theta, 5, plain)
     env = environments.make(environment, "rgb_array")
     seen = Recorder(living.reset_weights(theta, 5))
-    with Film(str(tmp_path / "film.gif"), env.render, 30, layer=1) as film:
-        assert living.inside(env).rollout(theta, 5, together(film, seen)) == outcome
+    path = str(tmp_path / "film.gif")
+    reel = Reel(path, env.render, 30, layer=1)
+    assert living.inside(env).rollout(theta, 5, together(reel, seen)) == outcome
     env.close()
-    assert seen.rewards == plain.rewards and film.total == outcome.fitness
+    assert write_film(path, [reel], 30) == len(reel.pictures)
+    assert seen.rewards == plain.rewards and reel.total == outcome.fitness
     for one, other in zip(seen.activations, plain.activations, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-    picture = imageio.get_reader(tmp_path / "film.gif").get_data(0)
+    picture = imageio.get_reader(path).get_data(0)
     assert picture[CAPTION:].std() > 5
 
 
@@ -146,20 +148,9 @@ def test_time_to_recover_is_the_first_whole_window_near_the_level():
     assert time_to_recover(np.array([-5, -5, -1.05, -1.05]), -1.0, 2) == 2  # 10 % below −1
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run that balances the pole, in seconds."""
-    folder = tmp_path_factory.mktemp("trained")
-    line = ["--environment", "CartPole-v1", "--popsize", 40, "--seed", 4]
-    line += ["--generations", 25, "--stop_at", 480, "--folder", folder]
-    result = command("train_hebb.py", *line)
-    assert result.returncode == 0, result.stderr
-    return run_folder(folder)
-
-
-def test_a_plastic_network_survives_what_ends_a_frozen_one(trained, tmp_path):
+def test_a_plastic_network_survives_what_ends_a_frozen_one(balancing, tmp_path):
     path = tmp_path / "trial.json"
-    line = ["--run", trained, "--lesion", 100, "--lesion_fraction", 1, "--episodes", 20]
+    line = ["--run", balancing, "--lesion", 100, "--lesion_fraction", 1, "--episodes", 20]
     result = command("evaluate_hebb.py", *line, "--json", path)
     assert result.returncode == 0, result.stderr
     told = json.loads(path.read_text())
@@ -175,37 +166,39 @@ def test_a_plastic_network_survives_what_ends_a_frozen_one(trained, tmp_path):
         assert re.search(shown, result.stdout, re.MULTILINE), (name, result.stdout)
     assert len(told["episodes"]) == 20 and told["episodes"][3]["seed"] == 3
     plain = tmp_path / "plain.json"
-    command("evaluate_hebb.py", "--run", trained, "--episodes", 20, "--json", plain)
+    command("evaluate_hebb.py", "--run", balancing, "--episodes", 20, "--json", plain)
     for trial, episode in zip(
         told["episodes"], json.loads(plain.read_text())["episodes"], strict=True
     ):
         assert trial["conditions"]["intact"]["fitness"] == episode["fitness"]
 
 
-def test_freezing_alone_is_compared_with_the_intact_lifetime(trained):
-    result = command("evaluate_hebb.py", "--run", trained, "--freeze", 50, "--episodes", 2)
+def test_freezing_alone_is_compared_with_the_intact_lifetime(balancing):
+    result = command("evaluate_hebb.py", "--run", balancing, "--freeze", 50, "--episodes", 2)
     names = re.findall(r"^(\w[\w ]*?)  .*±", result.stdout, re.MULTILINE)
     assert names == ["intact", "frozen"] and "frozen after 50" in result.stdout
 
 
-@pytest.mark.parametrize("suffix, width", [(".mp4", 600 + 4 + 400), (".gif", 300 + 4 + 200)])
-def test_a_film_is_opened_again(suffix, width, trained, tmp_path):
+@pytest.mark.parametrize("suffix, half", [(".mp4", 600 + 4 + 400), (".gif", 300 + 4 + 200)])
+def test_a_film_shows_a_lifetime_intact_and_lesioned(suffix, half, balancing, tmp_path):
     path = tmp_path / f"film{suffix}"
-    line = ["--run", trained, "--episodes", 1, "--max_steps", 40, "--video_weights", 2]
+    line = ["--run", balancing, "--episodes", 1, "--max_steps", 40, "--video_weights", 2]
     line += ["--lesion", 20, "--lesion_fraction", 1, "--freeze", 20]
     result = command("evaluate_hebb.py", *line, "--video", path)
     assert result.returncode == 0, result.stderr
     pictures = [picture[:, :, :3] for picture in imageio.get_reader(path).iter_data()]
-    steps = int(re.search(r"(\d+)\.00$", result.stdout)[1])  # the fitness
+    ends = re.search(r"intact (\d+)\.00, lesioned and frozen (\d+)\.00$", result.stdout)
+    steps = max(int(fitness) for fitness in ends.groups())  # the shorter one stands still
     assert len(pictures) == (steps if suffix == ".mp4" else steps // 2 + 1)
     height = CAPTION + (400 if suffix == ".mp4" else 200)
-    assert all(picture.shape[:2] == (height, width) for picture in pictures)
+    assert all(picture.shape[:2] == (height, 2 * half) for picture in pictures)
     early, late = np.array(pictures[2], int), np.array(pictures[-1], int)
     assert early[CAPTION:].std() > 20
     assert (early[:CAPTION] > 200).mean() > 0.01  # the caption, which counts
     assert np.abs(early[:CAPTION] - late[:CAPTION]).max() > 200
-    side = slice(width - 150, width)
-    assert early[CAPTION:, side].std() > 5 > late[CAPTION:, side].std()  # zeros are white
+    intact, lesioned = (slice(end - 150, end) for end in (half, 2 * half))
+    assert early[CAPTION:, lesioned].std() > 5 > late[CAPTION:, lesioned].std()  # zeros are white
+    assert late[CAPTION:, intact].std() > 5
     assert not list(tmp_path.glob(".film*"))
 
 
@@ -239,9 +232,12 @@ def test_evolved_initial_weights_are_not_drawn_anew(tmp_path, refused):
 
 def test_a_film_that_fails_leaves_nothing_behind(short_run, tmp_path):
     (living,), theta = agents_of_run(str(short_run), max_steps=5)
-    with (
-        pytest.raises(ValueError, match="no picture"),
-        Film(str(tmp_path / "film.gif"), lambda: None, 30) as film,
-    ):
-        living.rollout(theta, 0, film)
+    path = str(tmp_path / "film.gif")
+    with pytest.raises(ValueError, match="no picture"):
+        living.rollout(theta, 0, Reel(path, lambda: None, 30))
+    reel = Reel(path, lambda: np.zeros((9, 9, 3), np.uint8), 30)
+    living.rollout(theta, 0, reel)
+    reel.pictures[-1] = b"no picture"
+    with pytest.raises(OSError):
+        write_film(path, [reel], 30)
     assert not list(tmp_path.iterdir())

@@ -28,7 +28,8 @@ def without(tmp_path):
 
     def run(names, program, *arguments):
         (tmp_path / "sitecustomize.py").write_text(HIDE.format(names=set(names)))
-        return command(program, *arguments, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        return command(program, *arguments, fresh=True, env=environment)
 
     return run
 

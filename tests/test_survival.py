@@ -255,7 +255,7 @@ def test_a_full_disk_stops_a_run_with_one_line_and_costs_nothing_that_was_saved(
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     more = ["--resume", run, "--generations", 4]
-    full = command("train_hebb.py", *more, preexec_fn=no_space)
+    full = command("train_hebb.py", *more, fresh=True, preexec_fn=no_space)
     assert full.returncode != 0 and full.stderr.count("\n") == 1 and "Traceback" not in full.stderr
     assert f"cannot write {run}" in full.stderr and "state.npz" in full.stderr
     assert (run / "state.npz").read_bytes() == state and not list(run.glob(".*.tmp"))
@@ -270,7 +270,7 @@ def test_a_full_disk_at_the_first_save_leaves_a_run_that_can_be_resumed(tmp_path
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     line = [*SHORT, "--generations", 2, "--folder", tmp_path / "run"]
-    full = command("train_hebb.py", *line, preexec_fn=no_space)
+    full = command("train_hebb.py", *line, fresh=True, preexec_fn=no_space)
     assert full.returncode == 2 and ".dat" in full.stderr and full.stderr.count("\n") == 1
     run = run_folder(tmp_path / "run")
     assert command("train_hebb.py", "--resume", run).returncode == 0 and generations(run) == 2
