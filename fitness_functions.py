@@ -11,7 +11,7 @@ from gymnasium.spaces import Box
 
 import environments
 import seeds
-from environments.observations import Normaliser, Statistics
+from environments.observations import Normalizer, Statistics
 from environments.tasks import Interface, interface_of
 from genome import Genome
 from hebbian_weights_update import Synapses, rule_of
@@ -123,7 +123,7 @@ class Agent(Genome):
     env: use this one instead of making the interface's. around: env -> the environment of the
     next lifetimes, a wrapper around it for one. With normalize_observations, statistics
     (2, n_inputs) float32, else (2, 0): mean and standard deviation with which the next lifetimes
-    normalise what they observe; observed: the sums of what the last lifetime has observed.
+    normalize what they observe; observed: the sums of what the last lifetime has observed.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Agent(Genome):
         tied = interface.task.mirror if mirror else None
         super().__init__(rule, policy, init_weights, shared_rules, seed, tied, sigma_factors)
         self.synapses = Synapses(
-            rule, policy.weights, policy.shapes, interface.task.normalise, policy.neurons
+            rule, policy.weights, policy.shapes, interface.task.normalize, policy.neurons
         )
         n_observed = interface.n_inputs if normalize_observations else 0
         self.statistics, self.observed = Statistics(n_observed).as_block(), None
@@ -208,7 +208,7 @@ class Agent(Genome):
         self.synapses.load(of_synapses, of_neurons)
         encode = None
         if self.statistics.size:
-            encode = Normaliser(self.interface.encode, self.statistics)
+            encode = Normalizer(self.interface.encode, self.statistics)
         self.reset_weights(theta, seed)
         world = seeds.integer(seed, seeds.WORLD)
         with seeds.global_generators(world):

@@ -5,7 +5,7 @@ pre-synaptic neuron i to post-synaptic neuron j. That of the paper (Najarro & Ri
 
     w += η * (A * pre * post + B * pre + C * post + D)
 
-Afterwards a layer may be normalised as a whole.
+Afterwards a layer may be normalized as a whole.
 
 Shapes: S plastic synapses, layer after layer; inside a layer, number n_post·i + j is the synapse
 i -> j. K coefficients per synapse, one plane of S for each column of `RULES`; N neurons.
@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 
 from rules.formulas import Rule, parse
-from rules.kernels import NORMALISATIONS, kernel
+from rules.kernels import NORMALIZATIONS, kernel
 
 PAPER = "Najarro & Risi 2020"
 ABCD = "A * pre * post + B * pre + C * post + D"
@@ -32,7 +32,7 @@ TABLE = {
     "ABCD_lr": (f"w += η * ({ABCD})", PAPER, "A B C η D"),
     "ABCD_lr_D_out": ("w += (A * pre * post + B * pre + C * post) * η + D_out", PAPER),
     "ABCD_lr_D_in_and_out": (f"w += η * ({ABCD}) + D_out", PAPER, "A B C η D D_out"),
-    "static": ("", "the weights are evolved and stay: never updated, never normalised"),
+    "static": ("", "the weights are evolved and stay: never updated, never normalized"),
     "Oja": ("w += η * post * (pre - post * w)", "Oja 1982"),
     # the threshold slides as a running mean of post², at an evolved speed between 0 and 1
     "BCM": (
@@ -85,11 +85,11 @@ class Synapses:
     weights (S,) float32, which the network reads, rewritten in place; shapes (layers, 2) int64:
     n_pre and n_post of each layer; neurons (positions,) int64: whose activation stands at each
     position of the activations (by default each is a neuron of its own), 0 to N - 1.
-    normalisation, one of NORMALISATIONS: keep the weights as they are, divide each layer by its
+    normalization, one of NORMALIZATIONS: keep the weights as they are, divide each layer by its
     largest absolute weight, or shift and scale it to mean 0 and standard deviation 1.
     """
 
-    def __init__(self, rule: Rule, weights, shapes, normalisation="none", neurons=None):
+    def __init__(self, rule: Rule, weights, shapes, normalization="none", neurons=None):
         positions = int(shapes[:, 0].sum() + shapes[-1, 1])
         self.rule, self.weights, self.shapes = rule, weights, shapes
         self.neurons = np.arange(positions) if neurons is None else neurons
@@ -101,7 +101,7 @@ class Synapses:
         used = [array for array in arrays if len(array)]  # each array costs a call its handle
         self._update = None
         if rule.program:
-            number = NORMALISATIONS[normalisation]
+            number = NORMALIZATIONS[normalization]
             self._update = partial(kernel(rule), weights, shapes, number, *used)
 
     def load(self, coefficients: np.ndarray, of_neurons: np.ndarray | None = None) -> None:
@@ -120,7 +120,7 @@ class Synapses:
 
         activations (positions,) float32: input, hidden layers, output (the last of which is the
         modulator where the rule names m). A layer of zeros (or one of equal weights) is left
-        alone by the normalisation. What is not finite spreads to its whole layer.
+        alone by the normalization. What is not finite spreads to its whole layer.
         """
         if self._update is not None and not self.frozen:
             self._update(activations, reward)

@@ -204,7 +204,7 @@ class Episode:
         return calls | {
             "dense layers, ms": lambda *_: policies._dense(*state),
             "action from the output, ms": lambda *_: interface.act(policy.output),
-            "rule and normalisation, ms": lambda *_: agent.synapses.update(policy.activations),
+            "rule and normalization, ms": lambda *_: agent.synapses.update(policy.activations),
         }
 
     def starts(self) -> dict[str, float]:

@@ -43,7 +43,7 @@ class Statistics:
         self.mean, self.squares = state["observed_mean"], state["observed_squares"]
 
 
-class Normaliser:
+class Normalizer:
     """(x − mean) / standard deviation, of the statistics that a lifetime begins with; what the
     lifetime observes is summed up for the next ones."""
 

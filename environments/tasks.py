@@ -57,7 +57,7 @@ class Task:
 
     pattern: str  # of the environment's id
     bound: Callable = clip  # network output and Box space -> action
-    normalise: str = "max"  # the weights of each layer, after every update
+    normalize: str = "max"  # the weights of each layer, after every update
     reward: Callable = its_reward
     burn_in: int = 0  # zero actions before the first real one, which still sees the reset
     grace: int = -1  # until t > grace nothing ends a lifetime, not even `done`
@@ -71,14 +71,14 @@ TASKS = (
     Task(
         r"Ant\w*BulletEnv-v\d+$",  # the quadruped and its damaged bodies
         bound=tanh,
-        normalise="none",
+        normalize="none",
         reward=progress,
         burn_in=40,
         grace=200,
         patience=30,
         mirror=QUADRUPED,
     ),
-    Task(r"Bullet", bound=tanh, normalise="none", grace=200, patience=30),
+    Task(r"Bullet", bound=tanh, normalize="none", grace=200, patience=30),
     Task(r""),
 )
 
@@ -98,7 +98,7 @@ def task_of(
     task = next(task for task in TASKS if re.search(task.pattern, name))
     return replace(
         task,
-        normalise=task.normalise if normalization == "auto" else normalization,
+        normalize=task.normalize if normalization == "auto" else normalization,
         bound=BOUNDS[action_bounds] or task.bound,
         patience=task.patience if early_stop is None else early_stop,
         update_every=update_every,

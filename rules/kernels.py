@@ -13,16 +13,16 @@ import numpy as np
 from rules.formulas import Rule
 
 # what is done to each layer after an update -> its number for the kernel
-NORMALISATIONS = {"none": 0, "max": 1, "standard": 2}
+NORMALIZATIONS = {"none": 0, "max": 1, "standard": 2}
 
 
-def _normalise(block, top, normalisation):
-    """Normalise a layer; top: its largest absolute weight, as bits."""
-    if normalisation == 1 and top != 0:
+def _normalize(block, top, normalization):
+    """Normalize a layer; top: its largest absolute weight, as bits."""
+    if normalization == 1 and top != 0:
         largest = np.int32(top).view(np.float32)
         for s in range(block.size):
             block[s] /= largest
-    elif normalisation == 2:
+    elif normalization == 2:
         mean = square = 0.0
         for w_ij in block:
             mean += w_ij / block.size
@@ -37,7 +37,7 @@ def _normalise(block, top, normalisation):
 # One pass over all synapses; {brackets} are filled with identifiers of our own, never with text
 # of a formula.
 KERNEL = """
-def {name}(weights, shapes, normalisation, {arrays}activations, reward):
+def {name}(weights, shapes, normalization, {arrays}activations, reward):
     r, m = np.float32(reward), activations[-1]
     synapse = neuron = 0
     for layer in range(len(shapes)):
@@ -60,7 +60,7 @@ def {name}(weights, shapes, normalisation, {arrays}activations, reward):
                 top = max(top, np.int32(new.view(np.int32) & 0x7FFFFFFF))
             synapse += n_post
         neuron += n_pre
-        normalise(weights[first:synapse], top, normalisation)
+        normalize(weights[first:synapse], top, normalization)
 """
 
 # operation -> its code. What a library computes is rounded from float64, so that it does not
@@ -139,7 +139,7 @@ def _whole_number(rule: Rule, k: int) -> int | None:
 
 @lru_cache(maxsize=64)
 def kernel(rule: Rule) -> Callable:
-    """The compiled `update(weights, shapes, normalisation, [coefficients,] [of neurons,] [memory,]
+    """The compiled `update(weights, shapes, normalization, [coefficients,] [of neurons,] [memory,]
     activations, reward)` of a rule, see `hebbian_weights_update.Synapses`; of these arrays it takes
     those that the rule has.
 
@@ -151,6 +151,6 @@ def kernel(rule: Rule) -> Callable:
 
     name = "update_" + hashlib.sha256(_source(rule, "update").encode()).hexdigest()[:16]
     names = {"__name__": __name__, "np": np, "tanh": tanh}
-    names["normalise"] = compiled(_normalise)
+    names["normalize"] = compiled(_normalize)
     exec(compile(_source(rule, name), __file__, "exec"), names)
     return compiled(names[name])

@@ -7,7 +7,7 @@ import statistics
 import pytest
 from conftest import command
 
-PARTS = ("dense layers, ms", "action from the output, ms", "rule and normalisation, ms")
+PARTS = ("dense layers, ms", "action from the output, ms", "rule and normalization, ms")
 PIXELS = ("resize, ms", "convolutions, ms")
 SHARES = (
     *("inside lifetimes, %", "step of θ, %", "files, %"),

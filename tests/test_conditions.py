@@ -214,19 +214,8 @@ def static(tmp_path_factory):
 
 
 def test_what_survives_what_is_the_same_for_any_number_of_workers(balancing, static, tmp_path):
-    line = [
-        "--run",
-        balancing,
-        "--conditions",
-        "all",
-        "noise=0.05",
-        "--at",
-        50,
-        0,
-        "--against",
-        static,
-    ]
-    line += ["--max_steps", 150]
+    line = ["--run", balancing, "--conditions", "all", "noise=0.05", "--at", 50, 0]
+    line += ["--against", static, "--max_steps", 150]
     files = [tmp_path / f"{threads}.json" for threads in (1, 3)]
     for threads, path in zip((1, 3), files, strict=True):
         result = command(

@@ -143,7 +143,7 @@ def test_a_vector_of_the_wrong_length_is_refused_with_both_lengths():
 
 
 def test_every_task_has_its_row():
-    assert task_of("CarRacing-v3").patience == 20 and task_of("CarRacing-v0").normalise == "max"
+    assert task_of("CarRacing-v3").patience == 20 and task_of("CarRacing-v0").normalize == "max"
     for body in ("AntBulletEnv-v0", "AntDamagedLeftBulletEnv-v0"):
         assert task_of(body).burn_in == 40
     assert task_of("HalfCheetahBulletEnv-v0").grace == 200

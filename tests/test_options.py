@@ -11,7 +11,7 @@ from conftest import SHORT, coefficients, command, run_folder
 from gymnasium import spaces
 
 import environments
-from environments.observations import Normaliser, Statistics
+from environments.observations import Normalizer, Statistics
 from environments.tasks import clip, interface_of, tanh_to_bounds, task_of
 from fitness_functions import Agent, describe
 from seeds import WORLD, integer
@@ -29,7 +29,7 @@ def rows_of(run):
 # ---- static networks ---------------------------------------------------------------------------
 
 
-def test_a_static_network_is_a_plastic_one_without_coefficients_and_normalisation():
+def test_a_static_network_is_a_plastic_one_without_coefficients_and_normalization():
     static = cart("static")
     plastic = cart("ABCD_lr_D_in_and_out", {"normalization": "none"}, init_weights="coevolve")
     weights = static.first_theta(2, "normal")
@@ -87,16 +87,16 @@ def test_merged_statistics_are_those_of_all_observations_at_once():
     np.testing.assert_allclose(statistics.as_block()[1], np.sqrt(theirs.var + 1e-8), rtol=1e-6)
 
 
-def test_a_normaliser_normalises_and_sums_up_what_it_sees():
+def test_a_normalizer_normalizes_and_sums_up_what_it_sees():
     block = np.array([[1.0, 2.0], [2.0, 4.0]], np.float32)
-    normaliser = Normaliser(lambda x: np.asarray(x, np.float32), block)
-    np.testing.assert_array_equal(normaliser([3.0, 2.0]), [1.0, 0.0])
-    np.testing.assert_array_equal(normaliser([1.0, -2.0]), [0.0, -1.0])
-    count, total, squares = normaliser.sums
+    normalizer = Normalizer(lambda x: np.asarray(x, np.float32), block)
+    np.testing.assert_array_equal(normalizer([3.0, 2.0]), [1.0, 0.0])
+    np.testing.assert_array_equal(normalizer([1.0, -2.0]), [0.0, -1.0])
+    count, total, squares = normalizer.sums
     assert count == 2 and list(total) == [4.0, 0.0] and list(squares) == [10.0, 8.0]
 
 
-def test_normalised_runs_are_the_same_for_any_number_of_workers_and_are_replayed(tmp_path):
+def test_normalized_runs_are_the_same_for_any_number_of_workers_and_are_replayed(tmp_path):
     runs = []
     for threads in (1, 2):
         line = [*SHORT, "--generations", 3, "--normalize_observations", "--threads", threads]
@@ -111,7 +111,7 @@ def test_normalised_runs_are_the_same_for_any_number_of_workers_and_are_replayed
     assert command("evaluate_hebb.py", *line).returncode == 0
 
 
-def test_a_normalised_run_that_is_resumed_is_the_undisturbed_run(tmp_path):
+def test_a_normalized_run_that_is_resumed_is_the_undisturbed_run(tmp_path):
     line = [*SHORT, "--normalize_observations", "--optimizer", "adam", "--lr", "0.05"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert command("train_hebb.py", *line, "--generations", 4, "--folder", whole).returncode == 0
@@ -121,7 +121,7 @@ def test_a_normalised_run_that_is_resumed_is_the_undisturbed_run(tmp_path):
     assert coefficients(run) == coefficients(run_folder(whole))
 
 
-def test_pixels_are_not_normalised(refused, tmp_path):
+def test_pixels_are_not_normalized(refused, tmp_path):
     line = ["--environment", "CarRacing-v0", "--normalize_observations", "--folder", tmp_path]
     refused(command("train_hebb.py", *line), "CarRacing-v0", "vectors")
 
@@ -201,7 +201,7 @@ def test_tanh_needs_bounds():
 
 def test_options_take_the_place_of_the_task_s_row():
     task = task_of("AntBulletEnv-v0", "standard", "clip", 5, 3)
-    assert (task.normalise, task.bound, task.patience, task.update_every) == (
+    assert (task.normalize, task.bound, task.patience, task.update_every) == (
         "standard",
         clip,
         5,
@@ -242,7 +242,7 @@ def test_weights_change_only_at_every_kth_step():
     assert changed == [(t + 1) % 4 == 3 for t in range(48)] + [False]  # none after the last step
 
 
-def test_standard_normalisation_gives_each_layer_mean_zero_and_deviation_one():
+def test_standard_normalization_gives_each_layer_mean_zero_and_deviation_one():
     agent = Agent("ABCD_lr", describe("Punishing-v0", normalization="standard"))
     layers = {}
     agent.rollout(

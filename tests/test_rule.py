@@ -13,7 +13,7 @@ from numba.core.runtime import rtsys
 from numba.core.runtime._nrt_python import memsys_enable_stats
 
 from hebbian_weights_update import REFERENCE, RULES, TABLE, Synapses, rule_of
-from rules.kernels import NORMALISATIONS
+from rules.kernels import NORMALIZATIONS
 
 RECORDINGS = np.load(Path(__file__).parent / "golden" / "hebbian_updates.npz")
 SIZES = np.array([19, 70, 37, 3])
@@ -28,10 +28,10 @@ def shapes_of(sizes):
     return np.stack([sizes[:-1], sizes[1:]], axis=1)
 
 
-def draw(rule, normalisation="none", sizes=SIZES, seed=0, scale=1.0):
+def draw(rule, normalization="none", sizes=SIZES, seed=0, scale=1.0):
     """Synapses with weights and coefficients, and activations."""
     rng, rule, n = np.random.default_rng(seed), rule_of(rule), int(sizes[:-1] @ sizes[1:])
-    synapses = Synapses(rule, rng.standard_normal(n, np.float32), shapes_of(sizes), normalisation)
+    synapses = Synapses(rule, rng.standard_normal(n, np.float32), shapes_of(sizes), normalization)
     of_neurons = (sizes.sum(), len(rule.neuron_columns))
     synapses.load(
         np.float32(scale) * rng.standard_normal((n, len(rule.columns)), np.float32),
@@ -180,26 +180,26 @@ def test_standard_leaves_mean_zero_and_deviation_one():
         assert abs(layer.mean()) < 1e-5 and abs(layer.std() - 1) < 1e-5
 
 
-@pytest.mark.parametrize("normalisation", NORMALISATIONS)
-def test_a_layer_of_zeros_is_left_alone(normalisation):
-    synapses, activations = draw("ABCD", normalisation, scale=0)
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_a_layer_of_zeros_is_left_alone(normalization):
+    synapses, activations = draw("ABCD", normalization, scale=0)
     synapses.weights[:] = 0
     synapses.update(activations)
     assert not synapses.weights.any()
 
 
-@pytest.mark.parametrize("normalisation", NORMALISATIONS)
-def test_static_changes_nothing(normalisation):
-    synapses, activations = draw("static", normalisation)
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_static_changes_nothing(normalization):
+    synapses, activations = draw("static", normalization)
     before = synapses.weights.copy()
     synapses.update(activations)
     np.testing.assert_array_equal(synapses.weights, before)
 
 
-@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_weight_that_is_not_finite_stays_visible(normalisation, bad):
-    synapses, activations = draw("AD", normalisation)
+def test_a_weight_that_is_not_finite_stays_visible(normalization, bad):
+    synapses, activations = draw("AD", normalization)
     synapses.weights[7] = bad
     synapses.update(activations)
     assert not np.isfinite(synapses.weights).all()
@@ -215,9 +215,9 @@ def test_an_absent_term_equals_a_column_of_zeros():
     np.testing.assert_array_equal(more.weights, fewer.weights)
 
 
-@pytest.mark.parametrize("normalisation", NORMALISATIONS)
-def test_bits_do_not_depend_on_where_arrays_lie(normalisation):
-    drawn, activations = draw("ABCD_lr", normalisation)
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_bits_do_not_depend_on_where_arrays_lie(normalization):
+    drawn, activations = draw("ABCD_lr", normalization)
     results = []
     for offset in (0, 1, 3, 5):
         moved = []
@@ -225,7 +225,7 @@ def test_bits_do_not_depend_on_where_arrays_lie(normalisation):
             room = np.zeros(array.size + 16, np.float32)
             moved.append(room[offset : offset + array.size])
             moved[-1][...] = array
-        synapses = Synapses(drawn.rule, moved[0], shapes_of(SIZES), normalisation)
+        synapses = Synapses(drawn.rule, moved[0], shapes_of(SIZES), normalization)
         synapses.load(drawn.coefficients.T)
         for _ in range(3):
             synapses.update(moved[1])

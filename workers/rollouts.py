@@ -20,7 +20,7 @@ class Broadcast(NamedTuple):
     """What every worker gets, once per generation."""
 
     theta: np.ndarray  # (n,) float32
-    statistics: np.ndarray = np.empty((2, 0), np.float32)  # of observations, if they are normalised
+    statistics: np.ndarray = np.empty((2, 0), np.float32)  # of observations, if they are normalized
 
 
 class Result(NamedTuple):
@@ -31,7 +31,7 @@ class Result(NamedTuple):
     steps: int
     failure: str | None
     seconds: float
-    observed: tuple | None = None  # sums of its observations, where they are normalised
+    observed: tuple | None = None  # sums of its observations, where they are normalized
 
 
 def rollout(agent: Agent, theta: np.ndarray, seed: int, on_step: Callable | None = None) -> Outcome:
