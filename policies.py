@@ -84,11 +84,12 @@ class _Policy:
                 seen.append(number)
             seen.append(number)
         self.neurons = np.concatenate(seen)
+        blocks = np.split(self.weights, np.cumsum(self.shapes.prod(axis=1))[:-1])
+        self._layers = [block.reshape(n).T for block, n in zip(blocks, self.shapes, strict=True)]
 
     def layers(self):
         """Views (n_post, n_pre) of the dense weights."""
-        blocks = np.split(self.weights, np.cumsum(self.shapes.prod(axis=1))[:-1])
-        return [block.reshape(shape).T for block, shape in zip(blocks, self.shapes, strict=True)]
+        return list(self._layers)
 
     def activation_layers(self):
         """Views (n,) of the input and of the activations of every layer."""

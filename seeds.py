@@ -32,15 +32,25 @@ def lifetime_seed(seed: int, generation: int, pair: int, member: int, episode: i
     return integer(seed, LIFETIME, generation, pair, member, episode)
 
 
+_borrowed = False  # whether an outer `global_generators` will give them back
+
+
 @contextlib.contextmanager
 def global_generators(seed: int):
     """Seed Python's and numpy's, for environments that draw from them; the caller's draws go on
-    afterwards as if nothing had been."""
-    before = random.getstate(), np.random.get_state(legacy=False)
+    afterwards as if nothing had been. Inside another one they are seeded and no more: to save and
+    to restore them takes as long as ten steps of a small network."""
+    global _borrowed
+    outermost, before = not _borrowed, None
+    if outermost:
+        before = random.getstate(), np.random.get_state(legacy=False)
+    _borrowed = True
     random.seed(seed)
     np.random.seed(seed)
     try:
         yield
     finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
+        if outermost:
+            _borrowed = False
+            random.setstate(before[0])
+            np.random.set_state(before[1])

@@ -19,7 +19,6 @@ import gymnasium
 import numpy as np
 
 import environments
-import policies
 import seeds
 from commands.training_options import Training
 from environments.tasks import Interface
@@ -181,16 +180,12 @@ class Episode:
         return lambda: timed(calls, islice(endless, STEPS))
 
     def start_network(self):
-        agent = self.agent
-        rng, evolved = seeds.stream(SEED, seeds.WEIGHTS), self.theta[agent.n_coefficients :]
-        agent.policy.start(INIT, rng, evolved)
+        self.agent.reset_weights(self.theta, SEED)
         return contextlib.nullcontext()
 
     def parts(self) -> dict[str, Callable]:
         """The policy's step in the order of `lifetime`, as calls for `timed`."""
         interface, agent, policy = self.interface, self.agent, self.agent.policy
-        state = policy.weights, policy.activations, policy.shapes
-        features = policy.activations[: policy.sizes[0]]
         agent.synapses.load(agent.split(self.theta)[0])
         if interface.pixels:
             calls = {
@@ -200,16 +195,15 @@ class Episode:
                 "convolutions, ms": lambda *_: policy.see(),
             }
         else:
-            calls = {"": lambda _, __, seen: np.copyto(features, interface.encode(seen))}
+            calls = {"": lambda _, __, seen: np.copyto(policy._features, interface.encode(seen))}
         return calls | {
-            "dense layers, ms": lambda *_: policies._dense(*state),
+            "dense layers, ms": lambda *_: policy._think(),
             "action from the output, ms": lambda *_: interface.act(policy.output),
             "rule and normalization, ms": lambda *_: agent.synapses.update(policy.activations),
         }
 
     def starts(self) -> dict[str, float]:
-        with contextlib.closing(self.make()) as env:
-            env.reset(seed=self.world)
+        with self.enter(self.make) as env:
             calls = {
                 "start of the world, ms": lambda: env.reset(seed=self.world),
                 "start of the network, ms": self.start_network,
@@ -235,17 +229,16 @@ class Generations:
     """Two runs from the same seed, hence of the same lifetimes: on one worker and on n."""
 
     def __init__(self, environment: str, popsize: int, n: int, folder: Path, full: bool):
-        interface, n_steps = describe(environment), None
-        if full:
-            interface, n_steps = full_length(interface)
+        interface = describe(environment)
+        interface, n_steps = full_length(interface) if full else (interface, None)
         self.agent, self.popsize, self.n = Agent(RULE, interface, INIT, n_steps), popsize, n
         self.agent.warm_up()
         theta = self.agent.first_theta(SEED, "normal")
-        noise = local.SharedNoise(popsize // 2, theta.size)
-        evaluate = partial(rollouts.evaluate, [self.agent], np.mean, 1, noise=noise.draw)
         given = {"environment": [environment], "popsize": popsize, "seed": SEED}
         self.runs = {}
         for k in sorted({1, n}):
+            noise = local.SharedNoise(popsize // 2, theta.size)
+            evaluate = partial(rollouts.evaluate, [self.agent], np.mean, 1, noise=noise.draw)
             strategy = EvolutionStrategyHebb(theta, SEED, popsize, threads=k, noise=noise.find)
             pool = local.LocalWorkers(k, theta.size, evaluate)
             few = strategy.ask()[: 2 * k]
@@ -262,15 +255,13 @@ class Generations:
         """What `evolution_strategy_hebb.run` and its observer do with one, and its times."""
         strategy, pool, folder = self.runs[k]
         begun = perf_counter()
-        given = rollouts.Broadcast(strategy.theta)
-        results = pool.map(given, strategy.ask(), lambda *_: None)
+        results = pool.map(rollouts.Broadcast(strategy.theta), strategy.ask(), lambda *_: None)
         evaluated = perf_counter()
         fitness = np.array([result.fitness for result in results])
         moved = strategy.tell(fitness, [result.mean_square for result in results])
         updated = perf_counter()
         row = {"generation": strategy.generation, "mean": float(fitness.mean())} | moved
-        blocks = self.agent.blocks(strategy.theta)
-        folder.save(strategy.generation, strategy.state(), row, blocks)
+        folder.save(strategy.generation, strategy.state(), row, self.agent.blocks(strategy.theta))
         saved = perf_counter()
         seconds = {
             INSIDE: sum(result.seconds for result in results) / k,
@@ -279,8 +270,8 @@ class Generations:
         }
         wall = saved - begun
         shares = {name: 100 * spent / wall for name, spent in seconds.items()}
-        rest = {"handing out, and waiting for the last, %": 100 - sum(shares.values())}
-        return self.popsize / (evaluated - begun), {"generation, s": wall} | shares | rest
+        shares["handing out, and waiting for the last, %"] = 100 - sum(shares.values())
+        return self.popsize / (evaluated - begun), {"generation, s": wall} | shares
 
     def close(self) -> None:
         for _, pool, folder in self.runs.values():

@@ -26,6 +26,8 @@ INSTALL = {  # what an id needs -> the packages that bring it
     "NoFrameskip": ("ale_py", "ale-py"),
 }
 
+FORGETFUL = "gymnasium.envs.classic_control."  # where resets forget whatever was before
+
 
 CARS = {
     "CarRacing-v0": EnvSpec(
@@ -158,6 +160,8 @@ def make(
         env = gymnasium.wrappers.TimeLimit(env, limit)
     if "Bullet" in name and not getattr(env.unwrapped, "reset_is_fresh", False):
         env = QuietReset(env)
+    if str(spec.entry_point).startswith(FORGETFUL) and not spec.additional_wrappers:
+        env.unwrapped.reset_is_fresh = True
     if "FIRE" in _meanings(env):
         env = FireToStart(env)
     space = env.observation_space

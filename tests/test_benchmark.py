@@ -2,10 +2,13 @@
 
 import json
 import math
+import re
 import statistics
 
 import pytest
 from conftest import command
+
+from benchmarks import many_cores
 
 PARTS = ("dense layers, ms", "action from the output, ms", "rule and normalization, ms")
 PIXELS = ("resize, ms", "convolutions, ms")
@@ -95,3 +98,19 @@ def test_any_environment_can_be_measured(tmp_path):
 )
 def test_wrong_values_are_refused_in_one_line(line, refused):
     refused(command("benchmark.py", *line), str(line[-1]))
+
+
+def test_the_master_of_many_cores_keeps_more_workers_waiting(monkeypatch, capsys):
+    """As in `python -m benchmarks.many_cores`, with few workers and short lifetimes."""
+    small = {"TASKS": ("CartPole-v1",), "WORKERS": (2, 30), "PAIRS": 3, "SECONDS": (0.001, 0.004)}
+    for name, value in small.items():
+        monkeypatch.setattr(many_cores, name, value)
+    monkeypatch.setattr("sys.argv", ["many_cores"])
+    many_cores.main()
+    printed = capsys.readouterr().out
+    assert "CartPole-v1: n = 44160, a lifetime" in printed
+    found = re.findall(r"(\d+) workers: they wait ([\d.]+)%.* lifetimes (\d+) µs", printed)
+    (few, waits, cost), (many, more, beside) = [map(float, numbers) for numbers in found]
+    assert (few, many) == (2, 30) and 0 < waits < more < 100
+    assert 0 < cost < 1e5 and 0 < beside < 1e5  # of real messages through real pipes
+    assert re.search(r"below 3% up to \d+ workers", printed)

@@ -9,6 +9,7 @@ import pytest
 from gymnasium import spaces
 
 import environments
+import seeds
 from environments.tasks import interface_of, task_of
 from fitness_functions import Agent, describe, fitness_hebb, follows_its_seed
 
@@ -189,9 +190,32 @@ def test_the_callers_global_generators_go_on_as_if_nothing_had_been():
     expected = [random.random(), random.random(), *np.random.random(2)]
     random.seed(4), np.random.seed(4)
     drawn = [random.random(), np.random.random()]
+    with seeds.global_generators(6):  # as a worker's loop, in which they are only seeded
+        subject.rollout(theta, 5)
     subject.rollout(theta, 5)
     drawn += [random.random(), np.random.random()]
     assert drawn == [expected[0], expected[2], expected[1], expected[3]]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    ["Acrobot-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1"],
+)
+def test_a_world_of_classic_control_is_kept_and_forgets_the_lifetime_before(environment):
+    used, fresh = agent(environment, max_steps=60), agent(environment, max_steps=60)
+    theta = used.first_theta(3, "normal")
+    used.rollout(-theta, 7)
+    assert used._kept is not None
+    assert used.rollout(theta, 5) == fresh.rollout(theta, 5)
+
+
+def test_a_world_in_a_users_wrapper_is_not_kept():
+    wrapper = gymnasium.wrappers.NormalizeObservation.wrapper_spec()
+    point = gymnasium.spec("CartPole-v1").entry_point
+    gymnasium.register("Worn-v0", point, additional_wrappers=(wrapper,), max_episode_steps=50)
+    subject = agent("Worn-v0", max_steps=5)
+    subject.rollout(subject.first_theta(3, "normal"), 5)
+    assert subject._kept is None
 
 
 def test_a_body_that_is_registered_again_is_the_new_one():

@@ -135,13 +135,15 @@ def test_the_step_is_the_same_whatever_number_of_threads_draws_its_noise():
     assert one.theta.any()
 
 
-def test_the_step_is_the_same_from_the_noise_that_the_individuals_left():
-    shared = SharedNoise(3, 1000)
+def test_the_step_is_the_same_from_the_noise_that_the_individuals_left(monkeypatch):
+    shared, drawn, noise = SharedNoise(3, 1000), [], seeds.noise
+    monkeypatch.setattr("workers.local.seeds.noise", lambda *key: drawn.append(key) or noise(*key))
     again, left = strategy(popsize=6), strategy(popsize=6, noise=shared.find)
-    for es, draw in ((again, seeds.noise), (left, shared.draw)):
+    for es, draw in ((again, noise), (left, shared.draw)):
         for generation in range(3):
             for individual in es.ask():
                 individual.candidate(es.theta, draw)
             es.tell(np.sin(np.arange(6) + generation), [0.0] * 6)
     np.testing.assert_array_equal(again.theta, left.theta)
     assert left.theta.any()
+    assert len(drawn) == len(set(drawn)) == 9  # its partner finds what an individual has drawn

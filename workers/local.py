@@ -57,14 +57,20 @@ def shared_array(*shape: int) -> np.ndarray:
 
 class SharedNoise:
     """`seeds.noise` of a generation, in memory that a process shares with those it forks: each ε
-    is drawn where an individual needs it, and found by who sums it up."""
+    is drawn where an individual needs it, and found by its partner and by who sums it up."""
 
     def __init__(self, pairs: int, n: int):
         self.kept = shared_array(pairs, n)
+        self.whole = shared_array(pairs)  # the generation, counted from 1, whose ε is all there
+        self.last: tuple[int, int] | None = None  # what this process drew a lifetime ago
 
     def draw(self, seed: int, generation: int, pair: int, n: int) -> np.ndarray:
+        if self.last:  # only now: whoever sees this, on any processor, sees the ε too
+            self.whole[self.last[0]] = self.last[1]
+        if self.whole[pair] == generation + 1:
+            return self.kept[pair].copy()
         epsilon = seeds.noise(seed, generation, pair, n)
-        self.kept[pair] = epsilon
+        self.kept[pair], self.last = epsilon, (pair, generation + 1)
         return epsilon
 
     def find(self, seed: int, generation: int, pair: int, n: int) -> np.ndarray:
@@ -117,12 +123,13 @@ def _work(
     _die_with(master)
     for end in ends:
         end.close()  # else a sibling would keep the pipe open when the master dies
-    while True:
-        try:
-            for index, individual in pipe.recv():
-                pipe.send((index, evaluate(given, individual)))
-        except (EOFError, OSError):
-            os._exit(0)  # the master is gone, and nobody reads the log any more
+    with seeds.global_generators(0):  # nobody draws from them here but lifetimes
+        while True:
+            try:
+                for index, individual in pipe.recv():
+                    pipe.send((index, evaluate(given, individual)))
+            except (EOFError, OSError):
+                os._exit(0)  # the master is gone, and nobody reads the log any more
 
 
 class LocalWorkers(Workers):
