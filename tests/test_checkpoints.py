@@ -245,7 +245,7 @@ def fill_the_disk(path: str, limit: str) -> None:
 @pytest.mark.parametrize(
     ("limit", "file"), [(0, "coeffs__3"), (2000, "coeffs__3"), (8000, "state.npz")]
 )
-def test_a_full_disk_is_told_and_leaves_the_run_as_it_was(tmp_path, limit, file):
+def test_a_full_disk_is_reported_and_leaves_the_run_as_it_was(tmp_path, limit, file):
     with RunFolder.create(tmp_path, ARGUMENTS) as run:
         for generation in (1, 2):
             save_generation(run, generation)

@@ -83,7 +83,7 @@ def test_lifetimes_that_go_wrong_are_counted_named_and_can_be_repeated(kind, tmp
 
 
 @pytest.mark.parametrize("kind", ["Hangs", "Exits", "Segfaults"])
-def test_lifetimes_that_kill_their_worker_once_are_lived_again_with_the_same_result(kind, tmp_path):
+def test_lifetimes_that_kill_their_worker_once_are_repeated_with_the_same_result(kind, tmp_path):
     """The first run meets each accident once; the second finds them marked, and meets none."""
     (tmp_path / "marks").mkdir()
     environment = os.environ | {"FIRST_ONLY": str(tmp_path / "marks")}
@@ -126,7 +126,7 @@ def test_a_generation_in_which_all_fail_stops_the_run_and_it_can_go_on_once_mend
     assert outcome(run) == outcome(run_folder(tmp_path / "whole"))
 
 
-def test_a_first_generation_in_which_all_fail_is_told_with_its_reason(tmp_path):
+def test_a_first_generation_in_which_all_fail_is_reported_with_its_reason(tmp_path):
     result = train("Breaks", tmp_path, env=os.environ | {"BROKEN": "1"})
     assert result.returncode == 1 and "every lifetime of generation 1" in result.stderr
     assert REASONS["Raises"] in result.stderr and "Traceback" not in result.stderr

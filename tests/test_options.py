@@ -38,7 +38,7 @@ def test_a_static_network_is_a_plastic_one_without_coefficients_and_normalizatio
         assert static.rollout(weights, seed) == plastic.rollout(theta, seed)
 
 
-def test_a_flat_weight_vector_of_the_static_reference_lives_as_in_torch(tmp_path):
+def test_a_flat_weight_vector_of_the_static_reference_acts_as_in_torch(tmp_path):
     layers = [torch.nn.Linear(n, m, bias=False) for n, m in ((4, 128), (128, 64), (64, 2))]
     network = torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1], torch.nn.Tanh(), layers[2])
     vector = torch.nn.utils.parameters_to_vector(network.parameters()).detach().numpy()

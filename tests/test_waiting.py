@@ -36,7 +36,7 @@ def test_no_worker_waits_long_for_the_last_lifetime_even_if_some_are_ten_times_l
         assert seconds.sum() / generation_of(n_workers, pairs(popsize), seconds)[0] >= at_least
 
 
-def test_everybody_lives_once_and_the_partner_of_the_longest_lives_first():
+def test_everybody_is_evaluated_once_and_the_partner_of_the_longest_first():
     seconds = [3, 3, 1, 1, 2, 2, 5, 5]
     _, order = generation_of(1, pairs(8), seconds)
     assert order == [0, 2, 4, 6, 7, 1, 5, 3]
