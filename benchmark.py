@@ -26,16 +26,16 @@ def summary(values: list[float], limit: str) -> dict:
 def measure(samples: list[Callable], constants: dict, ratios: tuple, limits: dict, rounds: int):
     """Figure or ratio -> summary. Every round takes all samples in turn, and ratios are of one
     round each: a machine that slows down does so for both sides."""
-    seen = []
+    of_rounds = []
     for _ in range(rounds):
-        seen.append(dict(constants))
+        of_rounds.append(dict(constants))
         for sample in samples:
-            seen[-1] |= sample()
-    result = {name: [figures[name] for figures in seen] for name in seen[0]}
+            of_rounds[-1] |= sample()
+    result = {name: [figures[name] for figures in of_rounds] for name in of_rounds[0]}
     result = {name: summary(values, limits.get(name, "")) for name, values in result.items()}
     for over, under, limit in ratios:
         name = " / ".join(figure.split(", ")[0] for figure in (over, under))
-        result[name] = summary([figures[over] / figures[under] for figures in seen], limit)
+        result[name] = summary([figures[over] / figures[under] for figures in of_rounds], limit)
     return result
 
 

@@ -33,7 +33,7 @@ class Individual(NamedTuple):
         """For logs and file names, counted from 1."""
         return f"generation_{self.generation + 1}_individual_{2 * self.pair + self.member + 1}"
 
-    def parameters(self, theta: np.ndarray, noise: Callable = seeds.noise) -> np.ndarray:
+    def candidate(self, theta: np.ndarray, noise: Callable = seeds.noise) -> np.ndarray:
         """θ + σε for member 0 of an antithetic pair, θ − σε for member 1: (n,) float32."""
         result = noise(self.seed, self.generation, self.pair, theta.size)
         result *= np.float32(-self.sigma if self.member else self.sigma)
@@ -45,19 +45,19 @@ class Individual(NamedTuple):
         return seeds.lifetime_seed(self.seed, self.generation, self.pair, member, episode)
 
 
-class Centre(NamedTuple):
-    """θ itself, which is evaluated on held-out seeds that are the same whenever it is looked at."""
+class HeldOut(NamedTuple):
+    """An evaluation of θ itself, on a held-out seed that is the same in every generation."""
 
     seed: int
-    generation: int  # whose step led to it
+    generation: int  # whose step led to θ
     number: int
 
     @property
     def name(self) -> str:
         """For logs and file names, counted from 1."""
-        return f"generation_{self.generation + 1}_centre_{self.number + 1}"
+        return f"generation_{self.generation + 1}_theta_{self.number + 1}"
 
-    def parameters(self, theta: np.ndarray, noise: Callable = seeds.noise) -> np.ndarray:
+    def candidate(self, theta: np.ndarray, noise: Callable = seeds.noise) -> np.ndarray:
         return theta.copy()
 
     def lifetime_seed(self, episode: int = 0) -> int:
@@ -219,48 +219,53 @@ def run(
 ) -> None:
     """Evolve until `generations` are complete, or until the mean fitness reaches `stop_at`.
 
-    Every eval_every generations (0: never) θ itself is evaluated eval_episodes times, and that
-    score counts instead. observer.broadcast(θ) is what workers.map takes;
+    Every eval_every generations (0: never) θ itself is evaluated eval_episodes times, and their
+    mean fitness counts instead. observer.broadcast(θ) is what workers.map takes;
     observer.result(individual, result) sees every individual's end, and (None, None) a few times
     a second; observer.generation(row, results) sees every generation's. What they raise ends the
     run.
     """
     while strategy.generation < generations:
         began = time.perf_counter()
-        lr, sigma = strategy.lr, strategy.sigma
+        used = {"sigma": strategy.sigma, "lr": strategy.lr}
         given = observer.broadcast(strategy.theta)
         results = workers.map(given, strategy.ask(), observer.result)
-        fitness = np.array([result.fitness for result in results])
-        alive = fitness[np.isfinite(fitness)]
-        if not alive.size:
+        if not any(np.isfinite(result.fitness) for result in results):
             raise EveryLifetimeFailed(
                 f"every lifetime of generation {strategy.generation + 1} failed, "
                 f"the first with: {results[0].failure}"
             )
-        moved = strategy.tell(fitness, [result.mean_square for result in results])
-        seconds, steps = time.perf_counter() - began, sum(result.steps for result in results)
-        row = {
-            "generation": strategy.generation,
-            "mean": float(alive.mean()),
-            "std": float(alive.std()),
-            "best": float(alive.max()),
-            "worst": float(alive.min()),
-            "steps": steps,
-            "seconds": round(seconds, 3),
-            "steps_per_second": round(steps / seconds, 1),
-            "failed": fitness.size - alive.size,
-            "sigma": sigma,
-            "lr": lr,
-        }
+        moved = strategy.tell(
+            [result.fitness for result in results], [result.mean_square for result in results]
+        )
+        row = {"generation": strategy.generation}
+        row |= summary(results, time.perf_counter() - began) | used
         if eval_every:
-            row["centre"] = float("nan")
+            row["theta_mean"] = float("nan")
         if eval_every and strategy.generation % eval_every == 0:
-            generation = strategy.generation - 1
-            episodes = [Centre(strategy.seed, generation, n) for n in range(eval_episodes)]
             given = observer.broadcast(strategy.theta)
-            scores = workers.map(given, episodes, observer.result)
-            row["centre"] = float(np.mean([score.fitness for score in scores]))
+            held_out = [
+                HeldOut(strategy.seed, strategy.generation - 1, n) for n in range(eval_episodes)
+            ]
+            scores = workers.map(given, held_out, observer.result)
+            row["theta_mean"] = float(np.mean([score.fitness for score in scores]))
         observer.generation(row | moved, results)
-        score = row["centre" if eval_every else "mean"]
-        if stop_at is not None and score >= stop_at:
+        if stop_at is not None and row["theta_mean" if eval_every else "mean"] >= stop_at:
             return
+
+
+def summary(results: Sequence, seconds: float) -> dict:
+    """Of a generation that took so long: the part of its row that its results give."""
+    fitness = np.array([result.fitness for result in results])
+    finite = fitness[np.isfinite(fitness)]
+    steps = sum(result.steps for result in results)
+    return {
+        "mean": float(finite.mean()),
+        "std": float(finite.std()),
+        "best": float(finite.max()),
+        "worst": float(finite.min()),
+        "steps": steps,
+        "seconds": round(seconds, 3),
+        "steps_per_second": round(steps / seconds, 1),
+        "failed": fitness.size - finite.size,
+    }

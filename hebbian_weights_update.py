@@ -8,7 +8,7 @@ pre-synaptic neuron i to post-synaptic neuron j. That of the paper (Najarro & Ri
 Afterwards a layer may be normalized as a whole.
 
 Shapes: S plastic synapses, layer after layer; inside a layer, number n_post·i + j is the synapse
-i -> j. K coefficients per synapse, one plane of S for each column of `RULES`; N neurons.
+i -> j. K coefficients per synapse, one row of S for each column of `RULES`; N neurons.
 """
 
 from dataclasses import replace

@@ -75,15 +75,15 @@ class _Policy:
         self.recalled = self._views[0][n_features:]
         self.modulator = self._views[-1][n_actions:] if modulated else None
         numbers = np.split(np.arange(self.sizes.sum()), np.cumsum(self.sizes)[:-1])
-        seen = [numbers[0]]
+        owners = [numbers[0]]
         self._loops = []  # (a hidden layer's activations, where those of the step before are kept)
         for k, (layer, number) in enumerate(zip(self._views[1:], numbers[1:], strict=True)):
             if loops[k]:
                 before = self.activations[ends[k + 1] - loops[k] : ends[k + 1]]
                 self._loops.append((layer, before))
-                seen.append(number)
-            seen.append(number)
-        self.neurons = np.concatenate(seen)
+                owners.append(number)
+            owners.append(number)
+        self.neurons = np.concatenate(owners)
         blocks = np.split(self.weights, np.cumsum(self.shapes.prod(axis=1))[:-1])
         self._layers = [block.reshape(n).T for block, n in zip(blocks, self.shapes, strict=True)]
 

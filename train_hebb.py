@@ -13,7 +13,7 @@ from commands.training_options import Training
 def main(arguments: list[str] | None = None) -> int:
     given = vars(parser(Training, __doc__.split("\n")[0]).parse_args(arguments))
     try:
-        complete(Training, given)  # a wrong value is told before anything is imported
+        complete(Training, given)  # a wrong value is reported before anything is imported
         from commands.training import train
 
         return train(given)

@@ -205,6 +205,6 @@ def report(config: Evaluation, kinds, changes, ats, results: dict, seeds: range)
         sections.append({"at": at, "rows": rows})
     if config.json:
         files = load_agent(config.run, config.which).values()
-        told = {"environment": environment, "files": [os.path.basename(file) for file in files]}
-        told |= {"seeds": [*seeds], "bin": BIN, "sections": sections}
-        write_file(config.json, json.dumps(told).encode())
+        record = {"environment": environment, "files": [os.path.basename(file) for file in files]}
+        record |= {"seeds": [*seeds], "bin": BIN, "sections": sections}
+        write_file(config.json, json.dumps(record).encode())

@@ -98,8 +98,8 @@ def compare(
             rival = shares if rival is None else rival
         rows.append(row)
     for name in kinds:
-        told = [row["kinds"][name] for row in rows[1:]]
-        for one, p in zip(told, holm([one["p"] for one in told]), strict=True):
+        others = [row["kinds"][name] for row in rows[1:]]
+        for one, p in zip(others, holm([one["p"] for one in others]), strict=True):
             one["p"] = p
     return rows
 
@@ -114,7 +114,7 @@ def _kind(rewards, measure, rival, at: int, window: int) -> tuple[dict, np.ndarr
     known = bool(np.isfinite(differences).all()) and base.size > 0
     low, high = interval_of_ratio(scores, base) if level > 0 else (None, None)
     recovered, steps = recovery(rewards, measure, at, window)
-    told = {
+    entry = {
         "mean": float(scores.mean()) if scores.size else None,
         "share": float(scores.mean() / level) if level > 0 else None,
         "low": low,
@@ -124,17 +124,17 @@ def _kind(rewards, measure, rival, at: int, window: int) -> tuple[dict, np.ndarr
         "recovery": steps,
         "scores": [float(score) for score in scores],
     }
-    return told, shares
+    return entry, shares
 
 
-def cell(told: dict, wide: bool) -> str:
+def cell(entry: dict, wide: bool) -> str:
     """A share in percent, its interval, and a star where p is below LEVEL."""
-    if told["share"] is None:
+    if entry["share"] is None:
         return "-"
-    text, *ends = (str(round(100 * told[name])) for name in ("share", "low", "high"))
+    text, *ends = (str(round(100 * entry[name])) for name in ("share", "low", "high"))
     if wide:
         text += f" ({'..'.join(ends)})"
-    return text + ("*" if told["p"] is not None and told["p"] < LEVEL else " ")
+    return text + ("*" if entry["p"] is not None and entry["p"] < LEVEL else " ")
 
 
 def table(rows: Sequence[dict], width: int | None = None) -> list[str]:
@@ -144,7 +144,7 @@ def table(rows: Sequence[dict], width: int | None = None) -> list[str]:
     names = list(rows[0]["kinds"])
     lines = [f"{'':22}" + "".join(f"{name:>{size - 1}} " for name in names) + f"{'back':>9}"]
     for row in rows:
-        cells = "".join(f"{cell(told, wide):>{size}}" for told in row["kinds"].values())
+        cells = "".join(f"{cell(entry, wide):>{size}}" for entry in row["kinds"].values())
         first = row["kinds"][names[0]]
         back = "" if first["recovered"] is None else f"{100 * first['recovered']:.0f}%"
         back += "" if first["recovery"] is None else f" {first['recovery']:.0f}"

@@ -22,13 +22,13 @@ def read(folder: Path, name: str) -> dict:
     """RUN/conditions.json or RUN/knockouts.json; FileError where there is none."""
 
     def decode(file) -> dict:
-        told = json.load(file)
-        for section in told["sections"]:
+        record = json.load(file)
+        for section in record["sections"]:
             for row in section["rows"]:
                 str(row["condition"]), row["episodes"] + 0
                 for one in row["kinds"].values():
                     one["share"], one["low"], one["p"], [*one["curve"]]
-        return told
+        return record
 
     option = "--" + name.removesuffix("s") if name == "knockouts" else "--" + name
     return read_with(
@@ -84,8 +84,8 @@ def conditions(plt, paths: list[str], config: Figure):
 
 def adaptation(plt, path: str, config: Figure):
     """Reward per step around a change in mid-life, condition by condition."""
-    told = read(RunFolder.open(path).path, "conditions")
-    section = next((section for section in told["sections"] if section["at"]), None)
+    record = read(RunFolder.open(path).path, "conditions")
+    section = next((section for section in record["sections"] if section["at"]), None)
     if section is None:
         raise ValueError("no condition begins in mid-life: evaluate with --at STEP above 0")
     unchanged, *rows = section["rows"]
@@ -95,7 +95,7 @@ def adaptation(plt, path: str, config: Figure):
         squeeze=False,
     )  # fmt: skip
     first = next(iter(unchanged["kinds"].values()))["curve"]
-    steps = told["bin"] * (np.arange(len(first)) + 0.5)
+    steps = record["bin"] * (np.arange(len(first)) + 0.5)
     for axes, row in zip(panels.flat, rows, strict=False):
         axes.plot(steps, first, color="grey", linewidth=2.5, alpha=0.4, label="plastic, unchanged")
         for (kind, one), line in zip(row["kinds"].items(), lines(), strict=False):
@@ -106,15 +106,15 @@ def adaptation(plt, path: str, config: Figure):
         axes.axis("off")
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    of = f"mean of {len(told['seeds'])} lifetimes over {told['bin']} steps"
-    figure.suptitle(f"{told['environment']}: reward per step, {of}")
+    of = f"mean of {len(record['seeds'])} lifetimes over {record['bin']} steps"
+    figure.suptitle(f"{record['environment']}: reward per step, {of}")
     return figure
 
 
 def knockouts(plt, path: str, config: Figure):
     """What is left of the score without a column of the coefficients, by layer."""
-    told = read(RunFolder.open(path).path, "knockouts")
-    (section,) = told["sections"]
+    record = read(RunFolder.open(path).path, "knockouts")
+    (section,) = record["sections"]
     shares = {
         tuple(row["condition"].split(", ")): row["kinds"]["plastic"]["share"]
         for row in section["rows"][1:]
@@ -125,7 +125,7 @@ def knockouts(plt, path: str, config: Figure):
     heat(axes, np.array(values, float))
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(layers)), layers)
-    figure.suptitle(f"{told['environment']}:\nwhat is left without a column, %")
+    figure.suptitle(f"{record['environment']}:\nwhat is left without a column, %")
     return figure
 
 

@@ -186,7 +186,7 @@ def write_json(config: Evaluation, agents, table: list, episodes, results: list[
 def report(config: Evaluation, agents, episodes, results, seconds: float) -> None:
     """A row per environment, and each episode with --json."""
     width = max(len(agent.interface.environment) for agent in agents)
-    rows, seen = [], RunFolder.open(config.run).arguments["environment"] if config.run else []
+    rows, trained = [], RunFolder.open(config.run).arguments["environment"] if config.run else []
     for index, agent in enumerate(agents):
         own = [r for e, r in zip(episodes, results, strict=True) if e.environment == index]
         fitness = np.array([r.fitness for r in own if r.failure is None])
@@ -194,8 +194,8 @@ def report(config: Evaluation, agents, episodes, results, seconds: float) -> Non
         mean, std = (fitness.mean(), fitness.std()) if fitness.size else (np.nan, np.nan)
         name = agent.interface.environment
         line = f"{name:{width}}  {mean:9.2f} ± {std:.2f} over {len(own)} episodes"
-        if seen and len(agents) > 1:
-            line += "  (seen)" if name in seen else "  (unseen)"
+        if trained and len(agents) > 1:
+            line += "  (seen)" if name in trained else "  (unseen)"
         reason = next((r.failure for r in own if r.failure), None)
         print(line + (f", {failed} of them failed: {reason}" if failed else ""))
         known = {"mean": mean, "std": std} if fitness.size else {"mean": None, "std": None}

@@ -99,9 +99,9 @@ def fitness(plt, paths: list[str], config: Figure):
         axes.fill_between(x, low, high, color=line["color"], alpha=0.2, linewidth=0)
         axes.plot(x, middle, label=label, linewidth=1.6, **line)
         for run in group:
-            centre = column(run, "centre")
-            if np.isfinite(centre).any():
-                axes.plot(column(run, "generation"), centre, ".", color=line["color"])
+            itself = column(run, "theta_mean")
+            if np.isfinite(itself).any():
+                axes.plot(column(run, "generation"), itself, ".", color=line["color"])
     several = any(len(group) > 1 for group in groups.values())
     band = "median and quartiles of runs" if several else "mean ± std of the population"
     axes.set(xlabel="generation", ylabel=f"fitness ({band})")
@@ -181,8 +181,8 @@ def scores(plt, paths: list[str], config: Figure):
             look = {"color": "black", "markerfacecolor": line["color"], "capsize": 4}
             axes.errorbar([position], [mean], ends, fmt="o", **look)
         axes.plot([], [], "o", color=line["color"], label=labels[run.path])
-    seen = {name for run in runs for name in run.arguments["environment"]}
-    ticks = [name if name in seen else f"{name}\n(unseen)" for name in names]
+    trained = {name for run in runs for name in run.arguments["environment"]}
+    ticks = [name if name in trained else f"{name}\n(unseen)" for name in names]
     axes.set_xticks(np.arange(len(names)), ticks)
     axes.set_xlim(-0.7, len(names) - 0.3)  # else the dots of one name spread over the figure
     axes.set_ylabel("fitness (mean, its 95 % interval, episodes)")

@@ -35,7 +35,7 @@ def settings(runs: list[RunFolder]) -> dict[str, list[RunFolder]]:
         label = label or f"{in_words(one['environment'])}, {one['hebb_rule']}"
         groups.setdefault(label, []).append(run)
     folders = [group[0].path.resolve().name for group in groups.values()]
-    told = len(set(folders)) == len(folders) and not any(name.isdecimal() for name in folders)
-    if max(map(len, groups)) > MAX_LABEL and told:
+    distinct = len(set(folders)) == len(folders) and not any(name.isdecimal() for name in folders)
+    if max(map(len, groups)) > MAX_LABEL and distinct:
         return dict(zip(folders, groups.values(), strict=True))
     return groups

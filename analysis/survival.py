@@ -76,14 +76,14 @@ def markdown(trained: Path) -> list[str]:
     for folder, static in pairs(trained):
         if not (folder / "conditions.json").exists():
             continue
-        told = read(folder, "conditions")
-        sections = told["sections"]
+        record = read(folder, "conditions")
+        sections = record["sections"]
         parts += [
-            f"### {folder.name} in {told['environment']}",
+            f"### {folder.name} in {record['environment']}",
             "",
             f"    python evaluate_hebb.py {' '.join(command(folder, static and static.name))}",
             "",
-            f"Seeds {told['seeds'][0]} to {told['seeds'][-1]}; agent `{told['files'][0]}`.",
+            f"Seeds {record['seeds'][0]} to {record['seeds'][-1]}; agent `{record['files'][0]}`.",
             "",
             *table(sections),
             "",

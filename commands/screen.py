@@ -9,7 +9,7 @@ COLUMNS = (  # title, width, format, key of the row: 60 characters in all
     ("mean", 8, ".2f", "mean"),
     ("best", 7, ".1f", "best"),
     ("std", 6, ".1f", "std"),
-    ("centre", 8, ".2f", "centre"),  # only where it is evaluated
+    ("θ", 8, ".2f", "theta_mean"),  # only where it is evaluated
     ("steps/s", 8, ".0f", "steps_per_second"),
     ("s", 6, ".1f", "seconds"),
     ("σ", 6, ".3f", "sigma"),

@@ -31,7 +31,7 @@ from workers import local, rollouts
 log = logging.getLogger("hebb")
 AGGREGATES = {"mean": np.mean, "min": np.min}
 MAX_DRAWN = 2**29  # bytes of noise that workers leave for the master; else it is drawn again
-KEPT_FAILURES = 50  # individuals whose parameters are kept, so that their failure can be repeated
+KEPT_FAILURES = 50  # individuals that are kept, so that their failure can be repeated
 
 
 class Stopped(Exception):
@@ -204,7 +204,7 @@ class Observer:
 
     def keep_failure(self, individual, failure: str) -> None:
         """Keep what repeats a failed lifetime, and say how."""
-        blocks = self.agent.blocks(individual.parameters(self.strategy.theta))
+        blocks = self.agent.blocks(individual.candidate(self.strategy.theta))
         path = self.folder.save_failure(individual.name, individual.generation + 1, blocks)
         log.warning("%s failed: %s; to repeat it:", individual.name, failure)
         for episode in range(self.config.episodes):

@@ -43,10 +43,10 @@ def _sensors(make: Callable) -> Callable:
         change = make(strength, rng, space, np.where(half < 1e6, half, np.float32(1)))
 
         def sense(observation):
-            seen = change(np.asarray(observation, np.float32))
+            changed = change(np.asarray(observation, np.float32))
             if np.issubdtype(space.dtype, np.integer):
-                seen = np.rint(seen).clip(low, high)
-            return seen.astype(space.dtype)
+                changed = np.rint(changed).clip(low, high)
+            return changed.astype(space.dtype)
 
         return TransformObservation(env, sense, space)
 
@@ -56,25 +56,25 @@ def _sensors(make: Callable) -> Callable:
 @_sensors
 def noise(strength, rng, space, unit):
     spread = np.float32(strength) * unit
-    return lambda seen: seen + spread * rng.standard_normal(space.shape, np.float32)
+    return lambda x: x + spread * rng.standard_normal(space.shape, np.float32)
 
 
 @_sensors
 def dead_sensors(strength, rng, space, unit):
     alive = np.ones(math.prod(space.shape), np.float32)
     alive[_some(rng, strength, np.arange(alive.size))] = 0
-    return lambda seen: seen * alive.reshape(space.shape)
+    return lambda x: x * alive.reshape(space.shape)
 
 
 @_sensors
 def shifted_sensors(strength, rng, space, unit):
     shift = np.float32(strength) * unit * rng.choice(np.float32([-1, 1]), space.shape)
-    return lambda seen: seen + shift
+    return lambda x: x + shift
 
 
 @_sensors
 def scaled_sensors(strength, rng, space, unit):
-    return lambda seen: seen * np.float32(strength)
+    return lambda x: x * np.float32(strength)
 
 
 @_sensors

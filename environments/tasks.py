@@ -155,8 +155,8 @@ class Interface:
     @property
     def sizes(self) -> str:
         """What environments must have in common to share one θ, in words."""
-        seen = "channels of an image" if self.pixels else "inputs"
-        return f"{self.n_inputs} {seen} and {self.n_outputs} outputs"
+        units = "channels of an image" if self.pixels else "inputs"
+        return f"{self.n_inputs} {units} and {self.n_outputs} outputs"
 
     def encode(self, observation) -> np.ndarray:
         """The network's input: an (H, W, C) image, or a float32 vector."""

@@ -83,8 +83,8 @@ def _source(rule: Rule, name: str) -> str:
     """The Python code of a rule's kernel."""
     values = {given: given for given in ("pre", "post", "w", "r", "m")}  # name -> its variable
     arrays, layer, row, synapse = [], [], [], []
-    planes = {"p": rule.columns, "e": rule.memory}
-    for letter, names in planes.items():
+    per_synapse = {"p": rule.columns, "e": rule.memory}
+    for letter, names in per_synapse.items():
         arrays += [f"{letter}s"] * bool(names)
         for k, column in enumerate(names):
             values[column] = f"{letter}{k}"

@@ -262,9 +262,10 @@ def load_agent(path: str | Path, which: str | int = "best") -> dict[str, Path]:
 
 
 def best_generation(rows: list[dict]) -> int:
-    """The first generation with the highest score: of the centre where it is evaluated, else the
-    mean fitness. NaN ranks below everything."""
-    score = "centre" if any(not math.isnan(row.get("centre", math.nan)) for row in rows) else "mean"
+    """The first generation with the highest score: of θ itself where it is evaluated, else the mean
+    fitness. NaN ranks below everything."""
+    evaluated = any(not math.isnan(row.get("theta_mean", math.nan)) for row in rows)
+    score = "theta_mean" if evaluated else "mean"
     return max(rows, key=lambda row: (not math.isnan(row[score]), row[score]))["generation"]
 
 
@@ -305,4 +306,6 @@ def _decode_rows(file) -> list[dict]:
         if type(row.get("generation")) is not int:
             raise FileError("is damaged: a generation is not a whole number")
         row["mean"] = float(row["mean"])
+        if "centre" in row:  # what this column was called once
+            row["theta_mean"] = row.pop("centre")
     return rows

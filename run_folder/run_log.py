@@ -38,4 +38,4 @@ def keep_log(path: Path) -> None:
     to_file.setFormatter(logging.Formatter("%(asctime)s %(processName)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(RunLog(to_file))
     logging.captureWarnings(True)
-    logging.raiseExceptions = False  # a full disk is told by what must be saved
+    logging.raiseExceptions = False  # a full disk is reported by what must be saved

@@ -46,7 +46,7 @@ def make(environment, **options):
     return environments.make(environment, **options)
 
 
-def live(env, actions):
+def play(env, actions):
     """All that the steps give back, a row each: observation, reward, end, terms of the reward."""
     rows = []
     for action in actions:
@@ -73,7 +73,7 @@ def test_a_quadruped_is_the_recorded_one_bit_for_bit_in_its_first_and_later_life
         if place != "environment":
             env.unwrapped.robot.np_random = Draws(recorded["uniform_draws"])
         start, _ = env.reset()
-        rows = live(env, recorded["actions"])
+        rows = play(env, recorded["actions"])
         assert np.abs([start, *rows[:, :28]] - recorded["observations"]).max() == 0.0
         assert np.abs(rows[:, 28] - recorded["rewards"]).max() <= LAST_BITS
         assert np.abs(rows[:, 31] - recorded["progress"]).max() <= LAST_BITS
@@ -102,26 +102,26 @@ def test_a_walker_does_what_the_original_does_bit_for_bit(environment, precision
         actions = actions.astype(np.float64)
     start, (ours, _) = original.reset(), env.reset()
     assert np.array_equal(start, ours) and start.dtype == ours.dtype
-    assert np.array_equal(live(original, actions), live(env, actions))
+    assert np.array_equal(play(original, actions), play(env, actions))
     original.close()
     env.close()
 
 
 @pytest.mark.parametrize("environment", [*WALKERS, "AntDamagedLeftBulletEnv-v0"])
-def test_every_reset_is_a_first_reset_whatever_was_lived_before_and_beside(environment):
+def test_every_reset_is_a_first_reset_whatever_happened_before_and_beside(environment):
     fresh, used, other = make(environment), make(environment), make("AntBulletEnv-v0")
     assert used.unwrapped.reset_is_fresh
     actions = waves(fresh, 300)
     start, _ = fresh.reset(seed=7)
-    expected = live(fresh, actions)
+    expected = play(fresh, actions)
     for size, steps in ((30.0, 600), (0.0, 100), (1.0, 1)):  # a long fall, a rest, a false start
         used.reset(seed=steps)
-        live(used, waves(used, steps, size, seed=steps))
+        play(used, waves(used, steps, size, seed=steps))
         other.reset()
         assert np.array_equal(used.reset(seed=7)[0], start)
         for action, row in zip(actions, expected, strict=True):
-            live(other, waves(other, 1))
-            assert np.array_equal(live(used, [action])[0], row)
+            play(other, waves(other, 1))
+            assert np.array_equal(play(used, [action])[0], row)
     for env in (fresh, used, other):
         env.close()
 

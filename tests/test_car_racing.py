@@ -57,7 +57,7 @@ def replayed(request):
     return recording, *replay(recording)
 
 
-def lived(env, seed, steps=60):
+def episode(env, seed, steps=60):
     """All that an agent sees of an episode under a driver that swerves and brakes."""
     seen = [env.reset(seed=seed)[0].tobytes()]
     for t in range(steps):
@@ -83,11 +83,11 @@ def test_the_state_is_the_recorded_opengl_picture(replayed):
     assert (dashboard <= 2).all()
 
 
-def test_a_reset_forgets_whatever_was_lived_before():
+def test_a_reset_forgets_whatever_happened_before():
     fresh, old = CarRacingV0(), CarRacingV0()
     for seed in (8, 5, 9):
-        lived(old, seed)
-    assert lived(old, 5) == lived(fresh, 5)
+        episode(old, seed)
+    assert episode(old, 5) == episode(fresh, 5)
 
 
 def test_observations_are_new_arrays_within_the_space():
@@ -103,7 +103,7 @@ def test_observations_are_new_arrays_within_the_space():
 
 def test_visited_tiles_turn_plain():
     env = CarRacingV0()
-    lived(env, 1)
+    episode(env, 1)
     painted = {id(colour.base) for _, colour in env.road_poly}
     assert len({tile.road_visited for tile in env.road}) == 2
     for i, tile in enumerate(env.road):

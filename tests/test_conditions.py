@@ -29,12 +29,12 @@ def world(task: str):
     """An environment, what a network needs to know of it, and some actions."""
     if "Bullet" in task:
         pytest.importorskip("pybullet")
-    env, body = environments.make(task), describe(task)
+    env, interface = environments.make(task), describe(task)
     env.action_space.seed(1)
-    return env, body, [env.action_space.sample() for _ in range(STEPS)]
+    return env, interface, [env.action_space.sample() for _ in range(STEPS)]
 
 
-def lived(task: str, change=None, after: int = 0) -> list[np.ndarray]:
+def episode(task: str, change=None, after: int = 0) -> list[np.ndarray]:
     """What is seen of an episode, with the rewards: one row per step, the reset's first."""
     env, _, actions = world(task)
     if change:
@@ -50,7 +50,7 @@ def lived(task: str, change=None, after: int = 0) -> list[np.ndarray]:
 
 @functools.cache
 def unchanged(task: str) -> list[np.ndarray]:
-    return lived(task)
+    return episode(task)
 
 
 def differs(seen: list, other: list) -> list[int]:
@@ -64,13 +64,13 @@ def test_conditions_change_the_world_from_their_step_on_and_the_next_reset_forge
     early = 3 if task in ("CartPole-v1", "FrozenLake-v1") else 20
     for row in chosen(["all"], world(task)[1]):
         for after in (0, early):
-            seen = lived(task, row.change(5), after)
+            seen = episode(task, row.change(5), after)
             changed = differs(seen, unchanged(task))
             assert changed == [] or min(changed) >= (after + 1 if after else 0), row
-            assert differs(lived(task, row.change(5), after), seen) == [], row  # the same again
+            assert differs(episode(task, row.change(5), after), seen) == [], row  # the same again
             if task in TASKS[:2] and (row.name != "slippery" or not after):
                 assert changed, row
-    assert differs(lived(task), unchanged(task)) == []
+    assert differs(episode(task), unchanged(task)) == []
 
 
 @pytest.mark.parametrize("task", ["AntBulletEnv-v0", "CarRacing-v0", "Pendulum-v1"])
@@ -80,13 +80,13 @@ def test_a_condition_of_no_strength_changes_nothing_bit_for_bit(task):
             continue
         still = row._replace(strength=NEUTRAL.get(row.name, 1))
         for after in (0, 20):
-            assert differs(lived(task, still.change(5), after), unchanged(task)) == [], still
+            assert differs(episode(task, still.change(5), after), unchanged(task)) == [], still
 
 
 def test_a_body_that_takes_the_place_of_an_equal_one_goes_on_as_it_did():
     (row,) = chosen(["short_back_left=1"], world("AntBulletEnv-v0")[1])
     for after in (0, 20):
-        seen = np.array(lived("AntBulletEnv-v0", row.change(5), after))
+        seen = np.array(episode("AntBulletEnv-v0", row.change(5), after))
         away = np.abs(seen - unchanged("AntBulletEnv-v0")).max(axis=1)
         away[after + 1] = 0  # the new body has not touched the ground yet
         assert away.max() < 1e-3
@@ -102,15 +102,15 @@ def test_short_legs_are_those_of_the_damaged_bodies(leg, side):
 
     (row,) = chosen([f"short_{leg}"], world("AntBulletEnv-v0")[1])
     for after in (0, 20):
-        seen = lived("AntBulletEnv-v0", row.change(5), after)
-        assert differs(seen, lived("AntBulletEnv-v0", swap, after)) == []
+        seen = episode("AntBulletEnv-v0", row.change(5), after)
+        assert differs(seen, episode("AntBulletEnv-v0", swap, after)) == []
 
 
 @pytest.mark.parametrize("leg", range(4))
 def test_a_locked_leg_stands_still_and_only_that(leg):
-    body = world("AntBulletEnv-v0")[1]
-    row = [row for row in chosen(["all"], body) if row.name.startswith("locked")][leg]
-    seen = np.array(lived("AntBulletEnv-v0", row.change(5), 20))
+    interface = world("AntBulletEnv-v0")[1]
+    row = [row for row in chosen(["all"], interface) if row.name.startswith("locked")][leg]
+    seen = np.array(episode("AntBulletEnv-v0", row.change(5), 20))
     angles = seen[35:, 8:24:2]  # hip and ankle of each leg in turn; one was beyond its limit
     moved = np.ptp(angles, axis=0).reshape(4, 2).max(axis=1)
     assert moved[leg] < 0.03 and np.delete(moved, leg).min() > 0.1
@@ -118,7 +118,7 @@ def test_a_locked_leg_stands_still_and_only_that(leg):
 
 def test_physics_are_the_engine_s():
     env = world("AntBulletEnv-v0")[0]
-    body = world("AntBulletEnv-v0")[1]
+    interface = world("AntBulletEnv-v0")[1]
     env.reset(seed=1)
     inner = env.unwrapped
     links = range(-1, inner._p.getNumJoints(inner.robot.objects[0]))
@@ -127,7 +127,7 @@ def test_physics_are_the_engine_s():
         return [inner._p.getDynamicsInfo(inner.robot.objects[0], link)[0] for link in links]
 
     before = masses()
-    for row in chosen(["heavy=3", "slippery=0.5", "slope=30"], body):
+    for row in chosen(["heavy=3", "slippery=0.5", "slope=30"], interface):
         row.change(0)(env)
     assert np.allclose(masses(), 3 * np.array(before)) and sum(before) > 100
     assert inner._p.getDynamicsInfo(inner.floor, -1)[1] == pytest.approx(0.4)
@@ -137,16 +137,16 @@ def test_physics_are_the_engine_s():
 
 
 def test_actions_are_late_by_their_steps():
-    env, body, _ = world("Pendulum-v1")
-    (late,) = chosen(["delayed_actions=2"], body)
+    env, interface, _ = world("Pendulum-v1")
+    (late,) = chosen(["delayed_actions=2"], interface)
     env.reset(seed=1)
     wrapper = late.change(0)(env)
     assert [wrapper.action(k) for k in range(6)] == [0, 0, 0, 1, 2, 3]
 
 
 def test_pixels_stay_pixels():
-    _, body, _ = world("CarRacing-v0")
-    for row in chosen(["noise=2", "dark", "colours", "occluded=0.5"], body):
+    _, interface, _ = world("CarRacing-v0")
+    for row in chosen(["noise=2", "dark", "colours", "occluded=0.5"], interface):
         env = ChangingWorld(world("CarRacing-v0")[0], row.change(1), 0)
         image = env.reset(seed=3)[0]
         assert image.shape == (96, 96, 3) and image.dtype == np.uint8, row
@@ -223,9 +223,9 @@ def test_what_survives_what_is_the_same_for_any_number_of_workers(balancing, sta
         )
         assert result.returncode == 0, result.stderr
     assert files[0].read_bytes() == files[1].read_bytes()
-    told = json.loads(files[0].read_text())
-    birth, later = told["sections"]
-    assert (birth["at"], later["at"]) == (0, 50) and told["seeds"] == list(range(6))
+    record = json.loads(files[0].read_text())
+    birth, later = record["sections"]
+    assert (birth["at"], later["at"]) == (0, 50) and record["seeds"] == list(range(6))
     assert list(birth["rows"][0]["kinds"]) == ["plastic", "static"]
     assert list(later["rows"][0]["kinds"]) == ["plastic", "frozen", "static"]
     first = birth["rows"][0]["kinds"]["plastic"]
@@ -252,14 +252,14 @@ def test_without_a_column_the_behaviour_loses_what_the_table_says(balancing, tmp
     (section,) = json.loads(path.read_text())["sections"]
     names = ["unchanged", "η, all layers", *(f"η, layer {k}" for k in (1, 2, 3))]
     assert [row["condition"] for row in section["rows"]] == names
-    told = section["rows"][1]["kinds"]["plastic"]
-    assert told["share"] < 0.5  # no learning rate: the weights of birth stay
+    record = section["rows"][1]["kinds"]["plastic"]
+    assert record["share"] < 0.5  # no learning rate: the weights of birth stay
     assert [
         row["condition"] for row in section["rows"] if row["condition"] in result.stdout
     ] == names
 
 
-def test_a_worker_that_dies_costs_nothing_and_a_condition_that_raises_is_told(
+def test_a_worker_that_dies_costs_nothing_and_a_condition_that_raises_is_reported(
     balancing, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("FIRST_ONLY", str(tmp_path))

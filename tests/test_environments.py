@@ -33,7 +33,7 @@ def agent(environment, rule="ABCD_lr", **options):
         "CarRacing-v0",
     ],
 )
-def test_an_environment_lives_a_lifetime_that_its_seed_decides(environment):
+def test_a_lifetime_in_an_environment_is_decided_by_its_seed(environment):
     subject = agent(environment, max_steps=30)
     theta = subject.first_theta(3, "normal")
     first, other = subject.rollout(theta, 5), subject.rollout(theta, 6)

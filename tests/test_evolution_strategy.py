@@ -44,10 +44,8 @@ def test_all_tied_fitness_gives_no_step():
 def test_the_members_of_a_pair_are_opposite():
     theta = np.arange(50, dtype=np.float32)
     plus, minus = EvolutionStrategyHebb(theta, seed=4, popsize=2).ask()
-    np.testing.assert_allclose(
-        plus.parameters(theta) + minus.parameters(theta), 2 * theta, atol=1e-5
-    )
-    epsilon = (plus.parameters(theta) - theta) / 0.1
+    np.testing.assert_allclose(plus.candidate(theta) + minus.candidate(theta), 2 * theta, atol=1e-5)
+    epsilon = (plus.candidate(theta) - theta) / 0.1
     np.testing.assert_allclose(epsilon, seeds.noise(4, 0, 0, 50), atol=1e-4)
 
 
@@ -144,7 +142,7 @@ def test_the_step_is_the_same_from_the_noise_that_the_individuals_left(monkeypat
     for es, draw in ((again, noise), (left, shared.draw)):
         for generation in range(3):
             for individual in es.ask():
-                individual.parameters(es.theta, draw)
+                individual.candidate(es.theta, draw)
             es.tell(np.sin(np.arange(6) + generation), [0.0] * 6)
     np.testing.assert_array_equal(again.theta, left.theta)
     assert left.theta.any()

@@ -153,8 +153,8 @@ def test_a_plastic_network_survives_what_ends_a_frozen_one(balancing, tmp_path):
     line = ["--run", balancing, "--lesion", 100, "--lesion_fraction", 1, "--episodes", 20]
     result = command("evaluate_hebb.py", *line, "--json", path)
     assert result.returncode == 0, result.stderr
-    told = json.loads(path.read_text())
-    (table,) = told["environments"]
+    record = json.loads(path.read_text())
+    (table,) = record["environments"]
     rows = {row["condition"]: row for row in table["conditions"]}
     assert list(rows) == ["intact", "lesioned", "frozen", "lesioned and frozen"]
     assert rows["lesioned"]["mean"] > rows["lesioned and frozen"]["mean"] + 100
@@ -164,11 +164,11 @@ def test_a_plastic_network_survives_what_ends_a_frozen_one(balancing, tmp_path):
     for name, row in rows.items():
         shown = rf"^{name} +{row['mean']:.2f} ± {row['std']:.2f} +{row['steps']:.1f} "
         assert re.search(shown, result.stdout, re.MULTILINE), (name, result.stdout)
-    assert len(told["episodes"]) == 20 and told["episodes"][3]["seed"] == 3
+    assert len(record["episodes"]) == 20 and record["episodes"][3]["seed"] == 3
     plain = tmp_path / "plain.json"
     command("evaluate_hebb.py", "--run", balancing, "--episodes", 20, "--json", plain)
     for trial, episode in zip(
-        told["episodes"], json.loads(plain.read_text())["episodes"], strict=True
+        record["episodes"], json.loads(plain.read_text())["episodes"], strict=True
     ):
         assert trial["conditions"]["intact"]["fitness"] == episode["fitness"]
 

@@ -83,7 +83,7 @@ def test_lifetimes_that_go_wrong_are_counted_named_and_can_be_repeated(kind, tmp
 
 
 @pytest.mark.parametrize("kind", ["Hangs", "Exits", "Segfaults"])
-def test_lifetimes_that_kill_their_worker_once_are_lived_again_with_the_same_result(kind, tmp_path):
+def test_lifetimes_that_kill_their_worker_once_are_repeated_with_the_same_result(kind, tmp_path):
     """The first run meets each accident once; the second finds them marked, and meets none."""
     (tmp_path / "marks").mkdir()
     environment = os.environ | {"FIRST_ONLY": str(tmp_path / "marks")}
@@ -126,7 +126,7 @@ def test_a_generation_in_which_all_fail_stops_the_run_and_it_can_go_on_once_mend
     assert outcome(run) == outcome(run_folder(tmp_path / "whole"))
 
 
-def test_a_first_generation_in_which_all_fail_is_told_with_its_reason(tmp_path):
+def test_a_first_generation_in_which_all_fail_is_reported_with_its_reason(tmp_path):
     result = train("Breaks", tmp_path, env=os.environ | {"BROKEN": "1"})
     assert result.returncode == 1 and "every lifetime of generation 1" in result.stderr
     assert REASONS["Raises"] in result.stderr and "Traceback" not in result.stderr
@@ -143,12 +143,10 @@ def test_a_failure_of_theta_itself_is_filed_by_its_generation_and_can_be_repeate
     line = ["--eval_every", 1, "--eval_episodes", 60]
     assert train("Raises", tmp_path / "runs", *line).returncode == 0
     run = run_folder(tmp_path / "runs")
-    kept = sorted(path.name for path in (run / "failures").iterdir() if "centre" in path.name)
+    kept = sorted(path.name for path in (run / "failures").iterdir() if "theta" in path.name)
     assert {name[:12] for name in kept} == {"generation_1", "generation_2"}
     log = (run / "log.txt").read_text()
-    one = re.search(
-        r"generation_2_centre_\d+ failed.*\n.*WARNING (\S+ \S*evaluate_hebb.py .*)", log
-    )
+    one = re.search(r"generation_2_theta_\d+ failed.*\n.*WARNING (\S+ \S*evaluate_hebb.py .*)", log)
     again = subprocess.run(one[1], shell=True, cwd=ROOT, capture_output=True, text=True)
     assert f"1 of them failed: {REASONS['Raises']}" in again.stdout, again.stdout + again.stderr
     assert again.returncode == 1  # every episode failed

@@ -14,7 +14,7 @@ from fitness_functions import Agent, describe
 TASKS = ("TMaze-v0", "Reversal-v0")
 
 
-def lived(name, seed, choose):
+def episode(name, seed, choose):
     """Observations, actions and rewards of a lifetime; choose(environment, observation)."""
     env = make(name)
     observation, _ = env.reset(seed=seed)
@@ -34,7 +34,7 @@ def knowing(env, observation):
 @pytest.mark.parametrize("name", TASKS)
 def test_who_knows_what_is_right_earns_every_trial(name):
     for seed in range(10):
-        _, seen, _, rewards = lived(name, seed, knowing)
+        _, seen, _, rewards = episode(name, seed, knowing)
         assert sum(rewards) == TRIALS and set(rewards) == {0, 1}
         assert len(seen) == TRIALS * {"TMaze-v0": 4, "Reversal-v0": 3}[name]
         assert sorted(set(seen)) == [0, 1, 2, 3]
@@ -44,13 +44,13 @@ def test_who_knows_what_is_right_earns_every_trial(name):
 def test_a_fixed_answer_to_each_observation_earns_nothing_on_average(name):
     for code in range(16):
         answers = [code >> k & 1 for k in range(4)]
-        earned = [sum(lived(name, seed, lambda _, o: answers[o])[3]) for seed in range(60)]  # noqa: B023
+        earned = [sum(episode(name, seed, lambda _, o: answers[o])[3]) for seed in range(60)]  # noqa: B023
         assert abs(np.mean(earned)) < 6
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_the_last_reward_is_gone_at_the_next_choice(name):
-    env, _, _, rewards = lived(name, 3, knowing)
+    env, _, _, rewards = episode(name, 3, knowing)
     choices = np.arange(env.choice, len(rewards), env.n_places)
     assert not np.array(rewards)[choices[choices > 0] - 1].any()
 
@@ -59,12 +59,12 @@ def test_the_last_reward_is_gone_at_the_next_choice(name):
 def test_what_is_right_changes_once_and_differs_between_lifetimes(name):
     sides, switches = set(), set()
     for seed in range(40):
-        env, _, _, rewards = lived(name, seed, lambda env, _: env.side ^ env.pictures[env.trial])
+        env, _, _, rewards = episode(name, seed, lambda env, _: env.side ^ env.pictures[env.trial])
         paid = [reward for reward in rewards if reward]
         assert paid == [1] * env.switch + [-1] * (TRIALS - env.switch)
         sides.add(env.side)
         switches.add(env.switch)
-        assert lived(name, seed, knowing)[1] == lived(name, seed, knowing)[1]
+        assert episode(name, seed, knowing)[1] == episode(name, seed, knowing)[1]
     assert sides == {0, 1} and switches == set(range(*SWITCH))
 
 

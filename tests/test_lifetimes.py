@@ -66,7 +66,7 @@ def test_a_lifetime_is_the_reference_s_step_for_step(path):
 
 
 @pytest.mark.parametrize("path", GOLDEN[:1] + GOLDEN[-1:], ids=lambda path: path.stem)
-def test_fitness_hebb_lives_in_the_environment_that_it_is_given(path):
+def test_fitness_hebb_uses_the_environment_that_it_is_given(path):
     recording = dict(np.load(path))
     env = Playback(recording)
     fitness = fitness_hebb(

@@ -38,7 +38,7 @@ def test_a_static_network_is_a_plastic_one_without_coefficients_and_normalizatio
         assert static.rollout(weights, seed) == plastic.rollout(theta, seed)
 
 
-def test_a_flat_weight_vector_of_the_static_reference_lives_as_in_torch(tmp_path):
+def test_a_flat_weight_vector_of_the_static_reference_acts_as_in_torch(tmp_path):
     layers = [torch.nn.Linear(n, m, bias=False) for n, m in ((4, 128), (128, 64), (64, 2))]
     network = torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1], torch.nn.Tanh(), layers[2])
     vector = torch.nn.utils.parameters_to_vector(network.parameters()).detach().numpy()
@@ -290,25 +290,25 @@ def test_a_run_stops_at_the_fitness_asked_for(tmp_path):
     assert len(rows_of(run_folder(tmp_path))) == 1
 
 
-def test_the_centre_is_scored_on_held_out_seeds_and_the_best_by_it_is_kept(tmp_path):
-    line = [*SHORT, "--generations", 6, "--eval_every", 2, "--eval_episodes", 4, "--print_every", 9]
+def test_theta_itself_is_scored_on_held_out_seeds_and_the_best_by_it_is_kept(tmp_path):
+    line = [*SHORT, "--generations", 6, "--eval_every", 2, "--eval_episodes", 4, "--print_every", 5]
     result = command("train_hebb.py", *line, "--folder", tmp_path)
-    assert "centre" in result.stdout
+    assert " θ " in result.stdout
     run = run_folder(tmp_path)
-    centre = [row["centre"] for row in rows_of(run)]
-    assert [np.isnan(score) for score in centre] == [True, False] * 3
-    best = int(np.nanargmax(centre)) + 1
+    scores = [row["theta_mean"] for row in rows_of(run)]
+    assert [np.isnan(score) for score in scores] == [True, False] * 3
+    best = int(np.nanargmax(scores)) + 1
     kept = {int(name.rsplit("__", 1)[1].removesuffix(".dat")) for name in coefficients(run)}
-    assert kept == {best, 6}
+    assert kept == {best, 5, 6}
     theta = cart().join(torch.load(next(run.glob("*__6.dat")), weights_only=False))
-    from evolution_strategy_hebb import Centre
+    from evolution_strategy_hebb import HeldOut
 
-    episodes = [Centre(3, 5, number) for number in range(4)]
-    scores = [cart().rollout(e.parameters(theta), e.lifetime_seed()).fitness for e in episodes]
-    assert centre[5] == np.mean(scores)
+    episodes = [HeldOut(3, 5, number) for number in range(4)]
+    again = [cart().rollout(e.candidate(theta), e.lifetime_seed()).fitness for e in episodes]
+    assert scores[5] == np.mean(again)
 
 
-def test_looking_at_the_centre_changes_nothing(tmp_path, short_run):
+def test_an_evaluation_of_theta_itself_changes_nothing(tmp_path, short_run):
     line = [*SHORT, "--generations", 3, "--eval_every", 1, "--eval_episodes", 2]
     assert command("train_hebb.py", *line, "--folder", tmp_path).returncode == 0
     assert coefficients(run_folder(tmp_path)) == coefficients(short_run)
@@ -337,7 +337,7 @@ def test_fitness_over_episodes_is_their_mean_or_their_worst(aggregate, choose, t
     agent = cart()
     theta = agent.first_theta(3, "normal")
     expected = [
-        choose([agent.rollout(i.parameters(theta), i.lifetime_seed(k)).fitness for k in range(3)])
+        choose([agent.rollout(i.candidate(theta), i.lifetime_seed(k)).fitness for k in range(3)])
         for i in EvolutionStrategyHebb(theta, 3, 2).ask()
     ]
     (row,) = rows_of(run_folder(tmp_path))

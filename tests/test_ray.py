@@ -168,7 +168,7 @@ def test_three_nodes_of_different_sizes_find_the_bytes_of_the_local_run(nodes, t
 
 @needs_ray
 @pytest.mark.slow
-def test_statistics_of_observations_and_the_centre_travel(nodes, tmp_path):
+def test_statistics_of_observations_and_theta_itself_travel(nodes, tmp_path):
     line = [*SHORT, "--generations", 3, "--normalize_observations", "--eval_every", 2]
     process, run = on_ray(nodes, tmp_path / "ray", *line)
     completed(process)
@@ -216,7 +216,7 @@ def test_the_quadruped_survives_the_loss_of_a_node(nodes, tmp_path):
 
 @needs_ray
 @pytest.mark.slow
-def test_a_node_that_joins_lives_lifetimes_of_the_same_run(nodes, calm, tmp_path):
+def test_a_node_that_joins_evaluates_lifetimes_of_the_same_run(nodes, calm, tmp_path):
     process, run = on_ray(nodes, tmp_path, *SLOW, "--generations", 4)
     wait_for(lambda: generations(run) == 1)
     joined = nodes.join(2)

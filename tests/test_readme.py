@@ -82,7 +82,7 @@ def test_the_example_of_an_own_environment_trains(tmp_path):
     assert float(re.search(r"([-\d.]+) ±", result.stdout)[1]) > 0.5  # of 1.0: it walks to the light
 
 
-def test_the_example_of_an_own_condition_is_lived_in(short_run, tmp_path):
+def test_the_example_of_an_own_condition_changes_an_environment(short_run, tmp_path):
     (tmp_path / "my_conditions.py").write_text(block("my_conditions.py"))
     line = ["--run", short_run, "--conditions", "my_conditions:fog", "my_conditions:fog=0.9"]
     result = command("evaluate_hebb.py", *line, "--at", 5, "--episodes", 3, cwd=tmp_path)

@@ -48,11 +48,10 @@ def test_a_neuron_has_one_coefficient_wherever_its_activation_stands():
     theta = agent.first_theta(1, "normal")
     assert agent.blocks(theta)["coeffs"].shape == (15, 5)
     agent.rollout(theta, 1)
-    for (
-        plane
-    ) in agent.synapses.neuron_coefficients:  # input, layer 1 before, layer 1, 2 before, 2, output
-        np.testing.assert_array_equal(plane[4:9], plane[9:14])
-        np.testing.assert_array_equal(plane[14:18], plane[18:22])
+    for row in agent.synapses.neuron_coefficients:
+        # input, layer 1 before, layer 1, layer 2 before, layer 2, output
+        np.testing.assert_array_equal(row[4:9], row[9:14])
+        np.testing.assert_array_equal(row[14:18], row[18:22])
 
 
 @pytest.mark.parametrize("environment, width", [("CartPole-v1", 2), ("Pendulum-v1", 1)])

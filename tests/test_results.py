@@ -37,7 +37,7 @@ def test_a_trained_agent_is_small_and_says_where_it_comes_from(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_a_few_episodes_of_the_table_are_lived_again_exactly(folder, tmp_path):
+def test_a_few_episodes_of_the_table_are_repeated_exactly(folder, tmp_path):
     published = json.loads((folder / "results.json").read_text())["episodes"]
     names = list(dict.fromkeys(episode["environment"] for episode in published))
     seed = published[0]["seed"]

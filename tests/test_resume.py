@@ -150,7 +150,7 @@ def test_a_run_starts_from_the_best_agent_of_another(short_run, tmp_path):
     ],
     ids=lambda value: " ".join(value),
 )
-def test_what_cannot_be_started_from_is_told_in_one_line(
+def test_what_cannot_be_started_from_is_reported_in_one_line(
     arguments, words, refused, short_run, tmp_path
 ):
     line = [short_run if word == "RUN" else word for word in arguments]

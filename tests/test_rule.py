@@ -66,13 +66,13 @@ def interpret(synapses, activations, reward, sizes=SIZES):
     for k, w in enumerate(split(synapses.weights, sizes)):
         names = {"w": w, "pre": layers[k][:, None], "post": layers[k + 1][None, :]}
         names |= {"r": np.float32(reward), "m": activations[-1]}
-        for own, planes in (("columns", synapses.coefficients), ("memory", synapses.memory)):
-            for name, plane in zip(getattr(synapses.rule, own), planes, strict=True):
-                names[name] = split(plane, sizes)[k]
-        for name, plane in zip(
+        for own, rows in (("columns", synapses.coefficients), ("memory", synapses.memory)):
+            for name, row in zip(getattr(synapses.rule, own), rows, strict=True):
+                names[name] = split(row, sizes)[k]
+        for name, row in zip(
             synapses.rule.neuron_columns, synapses.neuron_coefficients, strict=True
         ):
-            here = np.split(plane, ends)
+            here = np.split(row, ends)
             names |= {f"{name}_pre": here[k][:, None], f"{name}_post": here[k + 1][None, :]}
         full = {
             name: np.broadcast_to(np.float32(value), w.shape).copy().view(Power)

@@ -77,7 +77,7 @@ def calm(tmp_path_factory) -> Path:
     return run
 
 
-def kill_at(instant: float, whom: str, folder: Path) -> tuple[Path, bool]:
+def kill_at(instant: float, victim: str, folder: Path) -> tuple[Path, bool]:
     """Start a run, kill a part of it, have it completed; the run, and whether it was alive."""
     temporary = folder / "temporary"
     temporary.mkdir(parents=True)
@@ -85,12 +85,12 @@ def kill_at(instant: float, whom: str, folder: Path) -> tuple[Path, bool]:
     process, run = begin(folder / "runs", *KILLED, env=environment)
     time.sleep(instant)
     alive = process.poll() is None
-    if whom == "a worker":
+    if victim == "a worker":
         for worker in workers_of(process)[:1]:
             worker.kill()
         assert process.wait(60) == 0
     else:
-        kill = os.kill if whom == "the master" else os.killpg
+        kill = os.kill if victim == "the master" else os.killpg
         if alive:
             kill(process.pid, signal.SIGKILL)
         process.wait()
@@ -109,8 +109,8 @@ def test_twenty_runs_that_are_killed_at_random_instants_end_as_if_nothing_had_ha
     expected, seconds = undisturbed
     shared_memory = set(os.listdir("/dev/shm"))
     rng = random.Random(20)
-    whom = itertools.cycle(("the master", "a worker", "everybody", "a worker"))
-    plan = [(rng.uniform(0, 0.8 * seconds), next(whom), tmp_path / str(k)) for k in range(20)]
+    victim = itertools.cycle(("the master", "a worker", "everybody", "a worker"))
+    plan = [(rng.uniform(0, 0.8 * seconds), next(victim), tmp_path / str(k)) for k in range(20)]
     with ThreadPoolExecutor(2) as pool:
         ended = list(pool.map(lambda accident: kill_at(*accident), plan))
     same = [outcome(run) == expected for run, _ in ended]

@@ -5,7 +5,7 @@ import heapq
 import numpy as np
 import pytest
 
-from evolution_strategy_hebb import Centre, EvolutionStrategyHebb
+from evolution_strategy_hebb import EvolutionStrategyHebb, HeldOut
 from workers.waiting import Waiting
 
 
@@ -36,14 +36,14 @@ def test_no_worker_waits_long_for_the_last_lifetime_even_if_some_are_ten_times_l
         assert seconds.sum() / generation_of(n_workers, pairs(popsize), seconds)[0] >= at_least
 
 
-def test_everybody_lives_once_and_the_partner_of_the_longest_lives_first():
+def test_everybody_is_evaluated_once_and_the_partner_of_the_longest_first():
     seconds = [3, 3, 1, 1, 2, 2, 5, 5]
     _, order = generation_of(1, pairs(8), seconds)
     assert order == [0, 2, 4, 6, 7, 1, 5, 3]
 
 
 def test_whose_worker_died_is_next_and_what_has_no_partner_keeps_its_order():
-    waiting = Waiting([Centre(1, 0, number) for number in range(4)])
+    waiting = Waiting([HeldOut(1, 0, number) for number in range(4)])
     held = [waiting.popleft(), waiting.popleft()]
     waiting.extendleft(reversed(held))
     assert [waiting.popleft() for _ in range(len(waiting))] == [0, 1, 2, 3]

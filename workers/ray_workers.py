@@ -135,7 +135,7 @@ class RayWorkers(Workers):
         """The same results, in the same order, from any nodes."""
 
         def draw(individual) -> None:
-            individual.parameters(given.theta, self.noise.draw)
+            individual.candidate(given.theta, self.noise.draw)
 
         with ThreadPoolExecutor(self.threads) as pool:
             try:

@@ -56,7 +56,7 @@ def evaluate(
 
     noise: what draws its ε, `SharedNoise` for one."""
     begun = time.perf_counter()
-    theta = individual.parameters(given.theta, noise)
+    theta = individual.candidate(given.theta, noise)
     outcomes, observed = [], []
     for agent in agents:
         agent.statistics = given.statistics
