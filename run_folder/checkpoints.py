@@ -29,11 +29,17 @@ from run_folder.dat_files import (
     safe_name,
     save_dat,
 )
+from run_folder.formats import (
+    FORMAT,
+    MAX_CONFIG,
+    MAX_TABLE,
+    decode_config,
+    decode_rows,
+    decode_state,
+)
 from run_folder.safe_files import (
     FileError,
     csv_text,
-    decode_csv,
-    decode_npz,
     lock_file,
     npz_bytes,
     read_with,
@@ -49,17 +55,6 @@ __all__ = [
     "load_dat",
     "save_dat",
 ]
-
-FORMAT = 1  # of config.json and state.npz; raise it when an older program cannot read them
-MAX_CONFIG = 1 << 20  # bytes of config.json; a plain one has 4,000
-MAX_TABLE = 1 << 24  # bytes of fitness.csv: 100,000 generations
-NEEDED = {  # the arguments that name and keep the .dat files, and their types
-    "environment": (str, list),
-    "hebb_rule": str,
-    "init_weights": str,
-    "popsize": int,
-    "print_every": int,
-}
 
 
 class RunFolder:
@@ -224,12 +219,12 @@ class RunFolder:
 
     def _read(self) -> None:
         """Fill config, rows and state from the files."""
-        self.config = read_with(_decode_config, self.path / "config.json", "config", MAX_CONFIG)
+        self.config = read_with(decode_config, self.path / "config.json", "config", MAX_CONFIG)
         if (self.path / "state.npz").exists():
-            self.state = read_with(_decode_state, self.path / "state.npz", "state")
+            self.state = read_with(decode_state, self.path / "state.npz", "state")
             self._table, self.rows = self.state.pop("table"), self.state.pop("rows")
         elif (self.path / "fitness.csv").exists():
-            self.rows = read_with(_decode_rows, self.path / "fitness.csv", "table", MAX_TABLE)
+            self.rows = read_with(decode_rows, self.path / "fitness.csv", "table", MAX_TABLE)
 
     def _repair(self) -> None:
         """Bring every file to the committed generation. A `.dat` of a complete one stays until the
@@ -267,45 +262,3 @@ def best_generation(rows: list[dict]) -> int:
     evaluated = any(not math.isnan(row.get("theta_mean", math.nan)) for row in rows)
     score = "theta_mean" if evaluated else "mean"
     return max(rows, key=lambda row: (not math.isnan(row[score]), row[score]))["generation"]
-
-
-def _check_format(given: object) -> None:
-    if given != FORMAT:
-        age = "a newer" if isinstance(given, int) and given > FORMAT else "another"
-        raise FileError(f"is of {age} version: format {given}, and this program reads {FORMAT}")
-
-
-def _decode_config(file) -> dict:
-    config = json.load(file)
-    if not isinstance(config, dict) or not isinstance(config.get("arguments"), dict):
-        raise FileError("is not the config.json of a run: it has no arguments")
-    _check_format(config.get("format"))
-    for name, kind in NEEDED.items():
-        if not isinstance(config["arguments"].get(name), kind):
-            raise FileError(f"has no valid argument {name}")
-    if config["arguments"]["print_every"] < 1:
-        raise FileError("has a print_every below 1")
-    return config
-
-
-def _decode_state(file) -> dict:
-    """The caller's state, with the text of fitness.csv as `table` and read as `rows`."""
-    arrays = decode_npz(file)
-    _check_format(arrays.pop("format").item())
-    table = arrays.pop("fitness_csv").tobytes()
-    rows = _decode_rows(io.BytesIO(table))
-    if not rows:
-        raise FileError("holds no generation")
-    state = {name: value if value.ndim else value.item() for name, value in arrays.items()}
-    return state | {"table": table, "rows": rows}
-
-
-def _decode_rows(file) -> list[dict]:
-    rows = decode_csv(file)
-    for row in rows:
-        if type(row.get("generation")) is not int:
-            raise FileError("is damaged: a generation is not a whole number")
-        row["mean"] = float(row["mean"])
-        if "centre" in row:  # what this column was called once
-            row["theta_mean"] = row.pop("centre")
-    return rows

@@ -111,9 +111,10 @@ class _Call:
 
 
 _LITERALS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_ARGUMENTS = {"BININT", "BININT1", "BININT2", "LONG1", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"}
-_ARGUMENTS |= {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
-_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"}
+_VALUES |= {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", *_LITERALS}
+_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "TUPLE": None}  # of how many
+_FILLS = {"APPEND": 1, "SETITEM": 2, "APPENDS": None, "SETITEMS": None}  # with how many
 
 
 def _describe(file) -> object:
@@ -123,9 +124,11 @@ def _describe(file) -> object:
     """
     stack, marks, memo = [], [], {}
 
-    def pop(count):
-        items = tuple(stack[len(stack) - count :])
-        del stack[len(stack) - count :]
+    def pop(count: int | None) -> tuple:
+        """So many from the top of the stack; None: all above the last mark."""
+        first = marks.pop() if count is None else len(stack) - count
+        items = tuple(stack[first:])
+        del stack[first:]
         return items
 
     for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
@@ -134,26 +137,18 @@ def _describe(file) -> object:
         match opcode.name:
             case "PROTO" | "FRAME" | "STOP":
                 pass
-            case name if name in _LITERALS:
-                stack.append(_LITERALS[name])
-            case name if name in _ARGUMENTS:
-                stack.append(argument)
-            case name if name in _TUPLES:
-                stack.append(pop(_TUPLES[name]))
             case "MARK":
                 marks.append(len(stack))
-            case "TUPLE":
-                stack.append(pop(len(stack) - marks.pop()))
+            case name if name in _VALUES:
+                stack.append(_LITERALS.get(name, argument))
+            case name if name in _TUPLES:
+                stack.append(pop(_TUPLES[name]))
             case "EMPTY_DICT" | "EMPTY_LIST" as name:  # what is put into them does not matter here
                 stack.append(_Call(name.removeprefix("EMPTY_").lower(), ()))
-            case "APPEND" | "SETITEM" as name:
-                pop(1 if name == "APPEND" else 2)
-            case "APPENDS" | "SETITEMS":
-                pop(len(stack) - marks.pop())
-            case "BINPUT" | "LONG_BINPUT":
-                memo[argument] = stack[-1]
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
+            case name if name in _FILLS:
+                pop(_FILLS[name])
+            case "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
+                memo[len(memo) if argument is None else argument] = stack[-1]
             case "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
             case "GLOBAL":
@@ -168,9 +163,8 @@ def _describe(file) -> object:
                 (state,) = pop(1)
                 stack[-1].state = state
             case name:
-                raise FileError(
-                    f"carries more than an array ({name}); refused without executing it"
-                )
+                reason = f"carries more than an array ({name}); refused without executing it"
+                raise FileError(reason)
     return stack.pop()
 
 
