@@ -78,7 +78,7 @@ def sampling(height, width, channels, grey_levels):
     index = np.pad(index, (0, -index.size % 32))
     return (
         (arithmetic, np.float32(factor), np.float32(offset)),
-        (index, np.ascontiguousarray(x_weights), pick),
+        (index, np.ascontiguousarray(x_weights), pick.astype(np.uint32)),  # never negative
         (y_first, np.ascontiguousarray(y_weights)),
     )
 
