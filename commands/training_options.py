@@ -137,7 +137,7 @@ class Training:
     step_ratio: float | None = option(
         None,
         "κ: length of a step of sgd over the radius of the samples; then lr = κ·σ²·√P in each"
-        " generation, and --lr and --decay do not count (about 0.2 learns best)",
+        " generation, and --lr and --decay do not count (0.1 to 0.5 learns best)",
         POSITIVE,
         part="strategy",
     )
