@@ -164,22 +164,7 @@ def markdown() -> tuple[str, str]:
         "",
     ]
     for folder, runs in zip(folders, agents, strict=True):
-        full += [
-            f"## {folder.name}",
-            "",
-            "Trained with",
-            "",
-            *(f"    {command(run)}" for run in runs),
-            "",
-            "and evaluated with",
-            "",
-            f"    python evaluate_hebb.py --run trained/{folder.name}"
-            f" --environment {' '.join(episodes(folder))} --episodes 100",
-            "",
-        ]
-        notes = folder / "NOTES.md"
-        if notes.exists():
-            full += [notes.read_text().strip(), ""]
+        full += agent_section(folder, runs)
     full += survival.markdown(TRAINED)
     compared = TRAINED / "settings"
     full += [
@@ -200,6 +185,26 @@ def markdown() -> tuple[str, str]:
         "",
     ]
     return "\n".join(full), beside_the_paper(all_rows)
+
+
+def agent_section(folder: Path, runs: list[RunFolder]) -> list[str]:
+    """The lines about a trained agent: its commands, and its notes."""
+    evaluated = " ".join(episodes(folder))
+    notes = folder / "NOTES.md"
+    return [
+        f"## {folder.name}",
+        "",
+        "Trained with",
+        "",
+        *(f"    {command(run)}" for run in runs),
+        "",
+        "and evaluated with",
+        "",
+        f"    python evaluate_hebb.py --run trained/{folder.name} --environment {evaluated}"
+        " --episodes 100",
+        "",
+        *([notes.read_text().strip(), ""] if notes.exists() else []),
+    ]
 
 
 def learning(folders: list[Path]) -> str:

@@ -182,6 +182,7 @@ class Observer:
         self.failures = 0
 
     def broadcast(self, theta: np.ndarray) -> rollouts.Broadcast:
+        """What the workers get."""
         return rollouts.Broadcast(theta, self.agent.statistics)
 
     def result(self, individual, result) -> None:

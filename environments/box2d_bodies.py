@@ -13,7 +13,7 @@ from numba import types
 
 from machine.compiled import compiled
 
-X, Y, SIN, COS, ANGLE, VX, VY, SPIN, SPEED = range(9)  # what is told of a body
+X, Y, SIN, COS, ANGLE, VX, VY, SPIN, SPEED = range(9)  # of a body: the columns of its motion
 WORDS = (3, 4, 5, 6, 14, 16, 17, 18)  # of four bytes in a b2Body: where all but the last stand
 FORCE, SIZE = 19, 21  # the first of two words, and how many are of interest
 ADDRESS = types.intp
@@ -21,14 +21,14 @@ _copy = types.ExternalFunction("memcpy", ADDRESS(ADDRESS, ADDRESS, ADDRESS))
 
 
 @compiled
-def _look(bodies, told):
+def _look(bodies, motion):
     words = np.empty(SIZE, np.float32)
     for b in range(bodies.size):
         _copy(words.ctypes.data, bodies[b], words.nbytes)
         for k in range(len(WORDS)):
-            told[b, k] = words[WORDS[k]]
+            motion[b, k] = words[WORDS[k]]
         vx, vy = words[WORDS[VX]], words[WORDS[VY]]
-        told[b, SPEED] = np.sqrt(vx * vx + vy * vy)
+        motion[b, SPEED] = np.sqrt(vx * vx + vy * vy)
 
 
 @compiled
@@ -46,16 +46,16 @@ class PythonBodies:
     """Bodies by Box2D's Python."""
 
     def __init__(self, bodies: list):
-        self.bodies, self.told = bodies, np.zeros((len(bodies), 9))
+        self.bodies, self.motion = bodies, np.zeros((len(bodies), 9))
 
     def look(self) -> np.ndarray:
         """(bodies, 9) float64 of float32 values, valid until the next look: place, sine, cosine and
         angle (rad), velocity, angular velocity, and speed."""
-        for body, row in zip(self.bodies, self.told, strict=True):
+        for body, row in zip(self.bodies, self.motion, strict=True):
             (x, y), (vx, vy) = body.position, body.linearVelocity
             q, speed = body.transform.q, body.linearVelocity.length
             row[:] = x, y, q.s, q.c, body.angle, vx, vy, body.angularVelocity, speed
-        return self.told
+        return self.motion
 
     def push(self, forces: np.ndarray) -> None:
         """Apply forces (n, 2) float64 to the centres of the first n bodies, which are awake."""
@@ -71,8 +71,8 @@ class Bodies(PythonBodies):
         self.places = np.array([int(body.this) for body in bodies], np.intp)
 
     def look(self):
-        _look(self.places, self.told)
-        return self.told
+        _look(self.places, self.motion)
+        return self.motion
 
     def push(self, forces):
         _push(self.places, forces)
@@ -87,8 +87,8 @@ def _as_known() -> bool:
     body = world.CreateDynamicBody(position=(6, -7), angle=0.5, fixtures=fixture, **motion)
     body.ApplyForceToCenter((8, -9), True)
     words = (ctypes.c_float * (FORCE + 2)).from_address(int(body.this))
-    told = PythonBodies([body]).look()[0, :SPEED].tolist()
-    return [words[k] for k in WORDS] == told and words[FORCE:] == [8, -9]
+    motion = PythonBodies([body]).look()[0, :SPEED].tolist()
+    return [words[k] for k in WORDS] == motion and words[FORCE:] == [8, -9]
 
 
 def bodies_of(bodies: list) -> PythonBodies:

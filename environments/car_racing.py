@@ -91,10 +91,10 @@ class CarRacingV0(car_racing.CarRacing):
         if mode != "state_pixels":
             return super()._render(mode)
         state = np.empty((STATE_H, STATE_W, 3), np.uint8)
-        told = self.car.bodies.look()
-        hull_angle, vx, vy, _, speed = told[4, ANGLE:].tolist()
+        motion = self.car.bodies.look()
+        hull_angle, vx, vy, _, speed = motion[4, ANGLE:].tolist()
         angle = math.atan2(vx, vy) if speed > 0.5 else -hull_angle
         zoom = 0.1 * SCALE * max(1 - self.t, 0) + ZOOM * SCALE * min(self.t, 1)
         camera = zoom, angle, *self.camera_shift
-        draw(state, self._road, camera, told, *self.car.turns(), score_pixels(int(self.reward)))
+        draw(state, self._road, camera, motion, *self.car.turns(), score_pixels(int(self.reward)))
         return state

@@ -205,10 +205,10 @@ def _attached(view, px, py, angle):
 
 
 @compiled
-def _car(canvas, pen, view, told, phases, corners):
+def _car(canvas, pen, view, motion, phases, corners):
     """The wheels, each with the stripe that shows how far it has rolled, and the hull on top."""
     for w in range(4):
-        own = _attached(view, told[w, X], told[w, Y], told[w, ANGLE])
+        own = _attached(view, motion[w, X], motion[w, Y], motion[w, ANGLE])
         _box(corners, -WHEEL_X, -WHEEL_Y, WHEEL_X, WHEEL_Y)
         _paint(canvas, pen, own, corners, 4, 0x000000)
         # the stripe spans 1.2 rad of the tyre; the part with a positive sine is underneath
@@ -219,13 +219,13 @@ def _car(canvas, pen, view, told, phases, corners):
             c2 = np.sign(c2) if s2 > 0 else c2
             _box(corners, -WHEEL_X, WHEEL_Y * c1, WHEEL_X, WHEEL_Y * c2)
             _paint(canvas, pen, own, corners, 4, 0x4C4C4C)
-    own = _attached(view, told[4, X], told[4, Y], told[4, ANGLE])
+    own = _attached(view, motion[4, X], motion[4, Y], motion[4, ANGLE])
     for i in range(len(HULL)):
         _paint(canvas, pen, own, HULL[i], 8, 0xCC0000)
 
 
 @compiled
-def _dashboard(canvas, pen, told, omegas, score, corners):
+def _dashboard(canvas, pen, motion, omegas, score, corners):
     """Speed, four wheel speeds, steering and gyroscope as bars on black, and the score."""
     upright = (CELL_W, 0.0, 0.0, -CELL_H, 0.0, float(STATE_H))  # cells from the lower left
     _box(corners, 0.0, 0.0, 40.0, 5.0)
@@ -233,12 +233,12 @@ def _dashboard(canvas, pen, told, omegas, score, corners):
     for i in range(5):
         place = (5, 7, 8, 9, 10)[i]
         colour = (0xFFFFFF, 0x0000FF, 0x0000FF, 0x3300FF, 0x3300FF)[i]
-        length = 0.02 * told[4, SPEED] if i == 0 else 0.01 * omegas[i - 1]
+        length = 0.02 * motion[4, SPEED] if i == 0 else 0.01 * omegas[i - 1]
         _box(corners, place, 1.0, place + 1.0, 1.0 + length)
         _paint(canvas, pen, upright, corners, 4, colour)
-    _box(corners, 20.0, 2.0, 20.0 - 10.0 * turned(told, 0), 4.0)
+    _box(corners, 20.0, 2.0, 20.0 - 10.0 * turned(motion, 0), 4.0)
     _paint(canvas, pen, upright, corners, 4, 0x00FF00)
-    _box(corners, 30.0, 2.0, 30.0 - 0.8 * told[4, SPIN], 4.0)
+    _box(corners, 30.0, 2.0, 30.0 - 0.8 * motion[4, SPIN], 4.0)
     _paint(canvas, pen, upright, corners, 4, 0xFF0000)
     for row in range(score.shape[0]):
         for column in range(score.shape[1]):
@@ -247,23 +247,23 @@ def _dashboard(canvas, pen, told, omegas, score, corners):
 
 
 @compiled
-def draw(image, road, camera, told, phases, omegas, score):
+def draw(image, road, camera, motion, phases, omegas, score):
     """Draw one state into `image`, a (96, 96, 3) uint8 array.
 
     road: (n, 4, 2) float32 corners in world units, painted in order, and (n, 3) grey levels;
     camera: window pixels per world unit, angle in rad, and how far all but the dashboard is
-    shifted right and down in pixels of the state; told: `bodies.look` of the four wheels and the
+    shifted right and down in pixels of the state; motion: `bodies.look` of the four wheels and the
     hull; phases, omegas: (4,) rolled angles of the wheels, rad, and their angular speeds;
     score: the array of `score_pixels`.
     """
-    view, scale = _view(camera, told[4, X], told[4, Y]), camera[0] * Y_SCALE
+    view, scale = _view(camera, motion[4, X], motion[4, Y]), camera[0] * Y_SCALE
     canvas = np.zeros((STATE_H, STATE_W), np.uint32)
     pen = np.empty(8), np.empty(8), np.empty((STATE_H, 2), np.int64)
     corners = np.empty((4, 2))
     _ground(canvas, pen, view, scale, corners)
     _road(canvas, pen, view, scale, *road)
-    _car(canvas, pen, view, told, phases, corners)
-    _dashboard(canvas, pen, told, omegas, score, corners)
+    _car(canvas, pen, view, motion, phases, corners)
+    _dashboard(canvas, pen, motion, omegas, score, corners)
     bytes_, pixels = image.reshape(-1), canvas.reshape(-1)
     for i in range(len(pixels)):
         bytes_[3 * i] = pixels[i] >> 16

@@ -81,24 +81,24 @@ class Car(car_dynamics.Car):
 
 
 @compiled
-def turned(told, wheel):
+def turned(motion, wheel):
     """The angle of a wheel's joint, rad: its own less the hull's, rounded as Box2D does."""
-    return np.float64(np.float32(told[wheel, ANGLE]) - np.float32(told[4, ANGLE]))
+    return np.float64(np.float32(motion[wheel, ANGLE]) - np.float32(motion[4, ANGLE]))
 
 
 @compiled
-def roll(dt, power, steering, gassing, brake, told, limits, omega, phase, motors, forces):
+def roll(dt, power, steering, gassing, brake, motion, limits, omega, phase, motors, forces):
     """gymnasium's `Car.step` for the four wheels, in its order of rounding, without skid marks.
 
-    power: of the engine, for the wheels behind; steering: of those in front; told: of the bodies;
+    power: of the engine, for the wheels behind; steering: of those in front; motion: of the bodies;
     limits (4,): of friction; omega, phase (4,): rewritten; motors (4,), speeds of the joints'
     motors, and forces (4, 2): the result. All float64.
     """
     for w in range(4):
         steer, gas = (steering, 0.0) if w < 2 else (0.0, gassing)
-        side_x, side_y, vx, vy = told[w, COS], told[w, SIN], told[w, VX], told[w, VY]
+        side_x, side_y, vx, vy = motion[w, COS], motion[w, SIN], motion[w, VX], motion[w, VY]
         limit = limits[w]
-        off = steer - turned(told, w)
+        off = steer - turned(motion, w)
         motors[w] = np.sign(off) * min(50.0 * abs(off), 3.0)
         vf = -side_y * vx + side_x * vy  # forward and side speed
         vs = side_x * vx + side_y * vy

@@ -188,7 +188,8 @@ def csv_text(row: dict, header: bool) -> str:
 
 def decode_csv(file) -> list[dict]:
     """The rows of an open `.csv` file; what looks like a number becomes an int or a float."""
-    header, *rows = filter(None, csv.reader(io.StringIO(file.read().decode())))
+    rows = filter(None, csv.reader(io.StringIO(file.read().decode())))
+    header = next(rows)
     return [dict(zip(header, map(_number, row), strict=True)) for row in rows]
 
 

@@ -68,6 +68,13 @@ def test_a_module_that_imports_pybullet_envs_trains(users):
     assert result.returncode == 0, result.stderr
 
 
+def test_a_module_is_imported_by_workers_alone(users):
+    """What it starts, threads or devices, a worker that is forked later must not inherit."""
+    check = "import multiprocessing; assert multiprocessing.parent_process(), 'in the master'"
+    result = users("private", REGISTERS.format(imports=check, name="Mine-v0"))("Mine-v0")
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.parametrize(
     "module, text, words",
     [
