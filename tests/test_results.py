@@ -37,7 +37,8 @@ def test_a_trained_agent_is_small_and_says_where_it_comes_from(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_a_few_episodes_of_the_table_are_repeated_exactly(folder, tmp_path):
+def test_a_few_episodes_of_the_table_are_repeated(folder, tmp_path):
+    """The same to the last bit but for Bullet's rewards, which another processor's BLAS rounds."""
     published = json.loads((folder / "results.json").read_text())["episodes"]
     names = list(dict.fromkeys(episode["environment"] for episode in published))
     seed = published[0]["seed"]
@@ -45,4 +46,8 @@ def test_a_few_episodes_of_the_table_are_repeated_exactly(folder, tmp_path):
     result = command("evaluate_hebb.py", *line, "--json", tmp_path / "again.json", timeout=900)
     assert result.returncode == 0, result.stderr
     for episode in json.loads((tmp_path / "again.json").read_text())["episodes"]:
-        assert episode in published
+        same = [one for one in published if one["seed"] == episode["seed"]]
+        (same,) = [one for one in same if one["environment"] == episode["environment"]]
+        rounding = 1e-12 if "Bullet" in episode["environment"] else 0
+        expected = pytest.approx(same.pop("fitness"), rel=rounding, abs=0)
+        assert episode.pop("fitness") == expected and episode == same
