@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis import survival
+from analysis.settings import settings
 from commands.options import options_of
 from commands.training_options import Training
 from run_folder.checkpoints import RunFolder
@@ -75,7 +76,7 @@ def rows(runs: list[RunFolder], name: str) -> list[dict]:
     episodes in results.json, or in results_N.json for the θ of generation N."""
     *earlier, run = runs
     by_name = episodes(run.path, name)
-    which = Path(name).stem.removeprefix("results").removeprefix("_")
+    which = Path(name).stem.partition("_")[2]
     last = int(which or run.rows[-1]["generation"])
     generations = [*(one.best_of(one.kept()) for one in earlier), last]
     seconds = sum(one.rows[-1]["elapsed"] for one in runs)
@@ -130,9 +131,9 @@ def table(all_rows: list[dict], columns: tuple[str, ...]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def command(run: RunFolder, without: tuple[str, ...] = ()) -> str:
-    """What trains an agent like that of this run, but for some options."""
-    words = ["python train_hebb.py"]
+def options(run: RunFolder, without: tuple[str, ...] = ()) -> str:
+    """The options that train an agent like that of this run, but for some of them."""
+    words = []
     for option in options_of(Training):
         value = run.arguments.get(option.name, option.default)
         if option.resumable or option.name in ("folder", *without):
@@ -196,7 +197,7 @@ def agent_section(folder: Path, runs: list[RunFolder]) -> list[str]:
         "",
         "Trained with",
         "",
-        *(f"    {command(run)}" for run in runs),
+        *(f"    python train_hebb.py {options(run)}" for run in runs),
         "",
         "and evaluated with",
         "",
@@ -210,13 +211,8 @@ def agent_section(folder: Path, runs: list[RunFolder]) -> list[str]:
 def learning(folders: list[Path]) -> str:
     """A row per setting, a run of which a folder of its seed holds: the mean fitness over all
     generations and over the last five, of several seeds, best first."""
-    by_setting: dict[str, list[RunFolder]] = {}
-    for folder in folders:
-        run = RunFolder.open(folder)
-        words = command(run, without=("seed",)).removeprefix("python train_hebb.py ")
-        by_setting.setdefault(words, []).append(run)
     found = []
-    for words, runs in by_setting.items():
+    for runs in settings([RunFolder.open(folder) for folder in folders]).values():
         means = [np.array([row["mean"] for row in run.rows]) for run in runs]
         over = {
             "all generations": np.array([mean.mean() for mean in means]),
@@ -224,7 +220,7 @@ def learning(folders: list[Path]) -> str:
         }
         individuals = {run.rows[-1]["generation"] * run.arguments["popsize"] for run in runs}
         shown = {name: f"{x.mean():.0f} ± {x.std(ddof=1):.0f}" for name, x in over.items()}
-        row = {"settings": f"`{words}`"} | shown
+        row = {"settings": f"`{options(runs[0], without=('seed',))}`"} | shown
         row |= {"seeds": str(len(runs)), "individuals": ", ".join(map(str, sorted(individuals)))}
         found.append((over["all generations"].mean(), row))
     found.sort(key=lambda one: -one[0])
@@ -244,7 +240,7 @@ def tried(folders: list[Path]) -> str:
         last = run.rows[-1]
         found.append(
             {f"generation {number}": mean.get(number, "") for number in SHOWN}
-            | {"settings": f"`{command(run).removeprefix('python train_hebb.py ')}`"}
+            | {"settings": f"`{options(run)}`"}
             | {"last": f"{last['mean']:.1f} ({last['generation']})"}
             | {"hours": f"{last['elapsed'] / 3600:.1f}"}
         )

@@ -38,6 +38,16 @@ def command(program: str, *arguments, fresh=False, **options) -> subprocess.Comp
     return forked_python().run(line, **options)
 
 
+def first_warning(program: str) -> str:
+    """The first line that a program of Python writes to stderr, and no more of it."""
+    line = [sys.executable, "-c", program]
+    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
+        try:
+            return run.stderr.readline()
+        finally:
+            run.kill()
+
+
 def start(program: str, *arguments, **options) -> subprocess.Popen:
     """Start a script of the root in a process group of its own."""
     line = [sys.executable, ROOT / program, *map(str, arguments)]

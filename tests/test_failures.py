@@ -8,12 +8,11 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, SHORT, command, outcome, run_folder
+from conftest import ROOT, SHORT, command, first_warning, outcome, run_folder
 from misbehaving import misbehaves
 
 import seeds
@@ -174,14 +173,7 @@ def test_a_lifetime_that_takes_very_long_is_named_once(monkeypatch):
 def test_a_run_names_a_lifetime_that_hangs(tmp_path):
     line = ["--environment", "misbehaving:Hangs-v0", *LINE, "--folder", tmp_path]
     fast = "from workers import local; local.SLOW_SECONDS, local.SLOW = 0.5, 1; import train_hebb"
-    program = f"{fast}; train_hebb.main({[*map(str, line)]})"
-    run = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        said = run.stderr.readline()
-    finally:
-        run.kill()
+    said = first_warning(f"{fast}; train_hebb.main({[*map(str, line)]})")
     first = min(expected_failures()[0], key=lambda name: int(name.rsplit("_", 1)[1]))
     assert f"{first} takes very long; --lifetime_timeout" in said
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, SHORT, command, outcome, run_folder, start, wait_for
+from conftest import ROOT, SHORT, command, first_warning, outcome, run_folder, start, wait_for
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed"
@@ -269,15 +269,7 @@ train_hebb.main({line})
 def test_a_lifetime_that_takes_very_long_is_named_from_whatever_node(nodes, tmp_path):
     line = ["--environment", "misbehaving:Hangs-v0", "--popsize", 20, "--seed", 2, "--generations"]
     line += [1, "--folder", tmp_path, "--engine", "ray", "--ray_address", nodes.address]
-    program = IMPATIENT.format(line=[*map(str, line)])
-    run = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        named = run.stderr.readline()
-    finally:
-        run.kill()
-        run.communicate()
+    named = first_warning(IMPATIENT.format(line=[*map(str, line)]))
     assert re.match(r"warning: generation_1_individual_\d+ takes very long; --lifetime", named), (
         named
     )
