@@ -7,6 +7,7 @@ import numpy as np
 import seeds
 from hebbian_weights_update import REFERENCE
 from rules.formulas import Rule
+from rules.mirror import halves
 
 
 class Genome:
@@ -141,6 +142,16 @@ class Genome:
             blocks[0] = self._halved(blocks[0].reshape(self.signs.shape)).ravel()
         theta = np.concatenate(blocks)
         return theta if self.scale is None else theta / self.scale
+
+    def beside_its_mirror_image(
+        self, coefficients: np.ndarray, kept: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """(S, K) mirrored coefficients: those of the synapses among the kept half of the hidden
+        neurons, of any (S, K), and their mirror image; between the two nothing is plastic."""
+        source, target = halves(self.policy.sizes, kept)
+        rules = np.zeros((int(self.assignment.max()) + 1, self.signs.shape[1]), np.float32)
+        rules[self.assignment[target]] = coefficients[source] * self.signs[target]
+        return rules[self.assignment] * self.signs
 
     def _halved(self, coefficients: np.ndarray) -> np.ndarray:
         """One rule of each pair of mirrored synapses."""

@@ -9,7 +9,7 @@ import random
 
 import numpy as np
 
-START, NOISE, LIFETIME, WEIGHTS, WORLD, HELD_OUT, SHARED_RULES = range(7)  # the purposes
+START, NOISE, LIFETIME, WEIGHTS, WORLD, HELD_OUT, SHARED_RULES, MIRROR = range(8)  # the purposes
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:

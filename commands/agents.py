@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from commands.mirroring import best_half
 from commands.options import part
 from commands.parsing import complete
+from commands.screen import Screen
 from commands.training_options import Training
 from fitness_functions import STATISTICS, Agent, examine
 from hebbian_weights_update import rule_of
@@ -62,17 +64,28 @@ def check_static(config: Training) -> None:
             raise ValueError(f"--{name} {value}: a static network's weights are evolved, and stay")
 
 
-def first_theta(config: Training, agent: Agent) -> np.ndarray:
+def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
     """(n,): that of the agent it starts from, or drawn; ValueError for another network's.
 
-    From a static run any rule with D begins as a drift towards its weights."""
+    From a static run any rule with D begins as a drift towards its weights; from rules that are
+    not mirrored those of `--mirror` begin with half of the hidden neurons, see `mirroring`."""
+    agent = agents[0]
     if not config.start_from:
         return agent.first_theta(config.seed, config.distribution)
     if config.normalize_observations or config.shared_rules:
         name = "normalize_observations" if config.normalize_observations else "shared_rules"
         raise ValueError(f"--start_from and --{name} do not go together: .dat files do not tell it")
     paths = load_agent(config.start_from)
-    rule = rule_of(RunFolder.open(config.start_from).arguments["hebb_rule"])
+    before = RunFolder.open(config.start_from).arguments
+    rule = rule_of(before["hebb_rule"])
+    same = {"interface": agent.interface, "hidden": config.hidden, "recurrent": config.recurrent}
+    if rule == agent.rule and config.mirror and not before.get("mirror") and not agent.n_evolved:
+        free = Agent(config.hebb_rule, init_weights=config.init_weights, **same)
+        coefficients = free.split(load_theta([free], paths))[0]
+        Screen(config.quiet).say("trying which half of the neurons to mirror; takes some minutes")
+        interfaces = [agent.interface for agent in agents]
+        find = partial(best_half, interfaces, part(config, "agent"), coefficients)
+        return agent.join(*map_apart(find, [config.seed]))
     if rule == agent.rule:
         return load_theta([agent], paths)
     if rule.program:
@@ -80,7 +93,7 @@ def first_theta(config: Training, agent: Agent) -> np.ndarray:
             f"--start_from {config.start_from}: its rule is {rule}, and that of this run is"
             f" {agent.rule}; give --hebb_rule {rule}"
         )
-    static = Agent("static", agent.interface, hidden=config.hidden, recurrent=config.recurrent)
+    static = Agent("static", **same)
     return agent.drifting(load_theta([static], paths))
 
 

@@ -58,7 +58,7 @@ def train(given: dict) -> int:
             reach(config)
             stop = StopSignal()
             folder.change_arguments(generations=config.generations)
-            theta = first_theta(config, agents[0]) if folder.state is None else None
+            theta = first_theta(config, agents) if folder.state is None else None
             return go_on(config, folder, agents, theta, stop)
     config = complete(Training, given)
     check_static(config)
@@ -67,7 +67,7 @@ def train(given: dict) -> int:
         config = replace(config, seed=secrets.randbelow(2**31))
         screen.say(f"seed {config.seed}")
     agents = agents_for(config)  # before a folder is made: the environment may be unknown
-    theta = first_theta(config, agents[0])
+    theta = first_theta(config, agents)
     reach(config)
     stop = StopSignal()  # until here, while there is nothing to save, a signal ends all at once
     with RunFolder.create(config.folder, asdict(config)) as folder:

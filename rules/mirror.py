@@ -10,6 +10,7 @@ Each term of Δw therefore changes sign with its coefficient:
     A' = A      B' = s_j · B      C' = s_i · C      D' = s_i · s_j · D      η' = η
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -65,6 +66,22 @@ class Mirror(NamedTuple):
             signs.append(np.stack([factor.ravel() for factor in factors], axis=1))
         _, assignment = np.unique(np.concatenate(groups), return_inverse=True)
         return assignment, np.concatenate(signs).astype(np.float32)
+
+
+def halves(sizes: Sequence[int], kept: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The synapses, int64, of a network that keeps these of its hidden neurons, sizes[k + 1] // 2
+    of layer k, and where they stand when the places between them are their partners'."""
+    source, target = [], []
+    pre = before = np.arange(sizes[0])
+    begin = 0
+    for k, (n_pre, n_post) in enumerate(itertools.pairwise(sizes)):
+        post, behind = np.arange(n_post), np.arange(n_post)
+        if k < len(kept):
+            post, behind = kept[k], 2 * np.arange(n_post // 2)
+        source.append((begin + n_post * pre[:, None] + post).ravel())
+        target.append((begin + n_post * before[:, None] + behind).ravel())
+        pre, before, begin = post, behind, begin + n_pre * n_post
+    return np.concatenate(source), np.concatenate(target)
 
 
 def _quadruped() -> Mirror:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from conftest import SHORT, coefficients, command, outcome, run_folder
 
+import seeds
+from commands import mirroring
 from commands.agents import first_theta, load_theta
 from commands.training_options import Training
 from evolution_strategy_hebb import EvolutionStrategyHebb
@@ -11,7 +13,7 @@ from fitness_functions import Agent, describe
 from hebbian_weights_update import Synapses
 from optimizers import OPTIMIZERS
 from rules.mirror import QUADRUPED
-from run_folder.checkpoints import load_agent
+from run_folder.checkpoints import load_agent, load_dat
 
 ANT = "AntBulletEnv-v0"
 
@@ -109,6 +111,56 @@ def test_a_tied_network_does_in_the_mirror_what_it_does(quadruped, rule):
     assert np.abs(ours.policy.output).max() > 0.01
 
 
+def test_half_of_the_hidden_neurons_do_the_same_beside_their_mirror_image(quadruped):
+    free, tied = Agent("ABCD_lr", quadruped), Agent("ABCD_lr", quadruped, mirror=True)
+    coefficients = 0.1 * free.split(free.first_theta(4, "normal"))[0]
+    rng = np.random.default_rng(1)
+    kept = [np.sort(rng.permutation(n)[: n // 2]) for n in (128, 64)]
+    mirrored = tied.beside_its_mirror_image(coefficients, kept)
+    np.testing.assert_array_equal(tied.split(tied.join(mirrored))[0], mirrored)
+    assert np.count_nonzero(mirrored) == 5 * 2 * (28 * 64 + 64 * 32 + 32 * 8)
+    free.synapses.load(coefficients)
+    tied.synapses.load(mirrored)
+    gone = [np.setdiff1d(np.arange(n), half) for n, half in zip((128, 64), kept, strict=True)]
+    for _ in range(10):
+        observation = rng.standard_normal(28).astype(np.float32)
+        for agent in (free, tied):
+            agent.policy.forward(observation)
+            agent.synapses.update(agent.policy.activations)
+        for layer, neurons in enumerate(gone):  # in the whole network, what is left out is silent
+            free.policy.layers()[layer][neurons] = 0
+            free.policy.layers()[layer + 1][:, neurons] = 0
+            free.policy.activation_layers()[layer + 1][neurons] = 0
+    for layer, half in enumerate(kept):
+        ours, whole = tied.policy.layers()[layer][::2], free.policy.layers()[layer][half]
+        if layer:
+            ours, whole = ours[:, ::2], whole[:, kept[layer - 1]]
+        np.testing.assert_allclose(ours, whole, rtol=1e-5, atol=1e-6)
+        assert np.abs(ours).max() > 0.1
+
+
+def test_mirrored_rules_begin_with_the_best_half_that_was_found(tmp_path, monkeypatch, quadruped):
+    line = ["--environment", ANT, "--popsize", 2, "--max_steps", 60, "--seed", 1]
+    line += ["--generations", 1, "--folder", tmp_path / "free"]
+    assert command("train_hebb.py", *line).returncode == 0
+    source = run_folder(tmp_path / "free")
+    monkeypatch.setattr(mirroring, "DRAWS", 2)
+    monkeypatch.setattr(mirroring, "FEW", 1)
+    monkeypatch.setattr(mirroring, "MANY", 2)
+    config = Training(environment=[ANT], start_from=str(source), mirror=True, max_steps=60, seed=3)
+    agent, found = Agent("ABCD_lr", quadruped, mirror=True, max_steps=60), []
+    for exchanges in (0, 6, 6):
+        monkeypatch.setattr(mirroring, "EXCHANGES", exchanges)
+        found.append(first_theta(config, [agent]))
+    np.testing.assert_array_equal(found[1], found[2])
+    lives = seeds.stream(3, seeds.MIRROR).integers(2**31, size=2).tolist()
+    fitness = [sum(agent.rollout(theta, seed).fitness for seed in lives) for theta in found]
+    assert fitness[1] >= fitness[0]
+    coefficients = agent.split(found[0])[0]
+    given = set(load_dat(*load_agent(source).values(), 61_440, "coefficients").ravel().tolist())
+    assert set(np.abs(coefficients).ravel().tolist()) <= {abs(x) for x in given} | {0.0}
+
+
 def test_a_run_with_a_ratio_and_factors_is_resumed_to_the_same_bytes_and_replayed(tmp_path):
     line = [*SHORT, "--step_ratio", 0.2, "--sigma_factors", "η=0.3", "D=2", "--optimizer", "clipup"]
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
@@ -144,7 +196,7 @@ def test_a_static_run_is_where_a_rule_begins_as_a_drift_towards_its_weights(tmp_
     static = run_folder(tmp_path / "static")
     config = Training(start_from=str(static), environment=["CartPole-v1"])
     agent = cart(sigma_factors=["η=0.5"])
-    coefficients = agent.blocks(first_theta(config, agent))["coeffs"]
+    coefficients = agent.blocks(first_theta(config, [agent]))["coeffs"]
     weights = Agent("static", describe("CartPole-v1"))
     weights.reset_weights(load_theta([weights], load_agent(static)), 0)
     np.testing.assert_array_equal(coefficients[:, 4], weights.policy.weights)
