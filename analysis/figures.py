@@ -183,7 +183,8 @@ def scores(plt, paths: list[str], config: Figure):
         axes.plot([], [], "o", color=line["color"], label=labels[run.path])
     trained = {name for run in runs for name in run.arguments["environment"]}
     ticks = [name if name in trained else f"{name}\n(unseen)" for name in names]
-    axes.set_xticks(np.arange(len(names)), ticks)
+    size = "small" if max(map(len, names)) > 20 else "medium"  # else long ids overlap
+    axes.set_xticks(np.arange(len(names)), ticks, fontsize=size)
     axes.set_xlim(-0.7, len(names) - 0.3)  # else the dots of one name spread over the figure
     axes.set_ylabel("fitness (mean, its 95 % interval, episodes)")
     add_legend(figure, axes)

@@ -81,6 +81,7 @@ def rows(runs: list[RunFolder], name: str) -> list[dict]:
     generations = [*(one.best_of(one.kept()) for one in earlier), last]
     seconds = sum(one.rows[-1]["elapsed"] for one in runs)
     arguments, result = run.arguments, []
+    mirrored = ", mirrored" * bool(arguments.get("mirror"))  # unlike anything in the paper
     for task, own in by_name.items():
         fitness = fitness_of(own)
         low, high = interval(fitness)
@@ -91,8 +92,8 @@ def rows(runs: list[RunFolder], name: str) -> list[dict]:
             {
                 "agent": run.path.name + (which and f", θ of generation {which}"),
                 "task": task + unseen,
-                "rule": arguments["hebb_rule"] + (", mirrored" if arguments.get("mirror") else ""),
-                "paper": PAPER.get((task, arguments["hebb_rule"]), ""),
+                "rule": arguments["hebb_rule"] + mirrored,
+                "paper": "" if mirrored else PAPER.get((task, arguments["hebb_rule"]), ""),
                 "fitness": fitness.mean(),
                 "ours": f"{fitness.mean():.1f} ± {fitness.std():.1f}"
                 + (f", {failed} failed" if failed else ""),
