@@ -14,7 +14,7 @@ from analysis import condition_figures, lifetime_figures, results, switch_figure
 from analysis.films import check_file, library
 from analysis.lifetime_figures import COLOURS, agent_of, layer_names, lines
 from analysis.settings import MAX_LABEL, settings
-from commands.agents import first_theta
+from commands.agents import agents_for, first_theta
 from commands.parsing import complete
 from commands.replay_options import AgentFigure, Figure
 from commands.training_options import Training
@@ -117,8 +117,9 @@ def coefficients(plt, path: str, config: AgentFigure):
     arguments = complete(Training, run.arguments)
     if arguments.seed is None:
         raise ValueError(f"{run.path} does not say its seed: what evolved is not known")
-    first = first_theta(arguments, agent)
-    before, after = (groups(agent, vector) for vector in (first, theta))
+    searched = agents_for(arguments)  # its own layout of θ, which files do not have
+    before = groups(searched[0], first_theta(arguments, searched))
+    after = groups(agent, theta)
     n_columns = max(len(names) for names, _ in before.values())
     size = (1.2 + 1.7 * n_columns, 0.8 + 1.5 * len(before))
     figure, axes = plt.subplots(len(before), n_columns, figsize=size, squeeze=False)
