@@ -93,6 +93,10 @@ class Genome:
         """θ as coefficients and weights."""
         return theta if self.scale is None else theta * self.scale
 
+    def scaled(self, theta: np.ndarray) -> np.ndarray:
+        """The inverse of `unscaled`."""
+        return theta if self.scale is None else theta / self.scale
+
     def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of θ: coefficients of synapses (S, K) and of neurons (N, K'), and evolved weights."""
         ends = [self.n_of_synapses, self.n_coefficients]
@@ -141,17 +145,19 @@ class Genome:
         if self.signs is not None:
             blocks[0] = self._halved(blocks[0].reshape(self.signs.shape)).ravel()
         theta = np.concatenate(blocks)
-        return theta if self.scale is None else theta / self.scale
+        return self.scaled(theta)
 
     def beside_its_mirror_image(
         self, coefficients: np.ndarray, kept: Sequence[np.ndarray]
     ) -> np.ndarray:
-        """(S, K) mirrored coefficients: those of the synapses among the kept half of the hidden
+        """(n,) θ of mirrored rules: those of the synapses among the kept half of the hidden
         neurons, of any (S, K), and their mirror image; between the two nothing is plastic."""
         source, target = halves(self.policy.sizes, kept)
-        rules = np.zeros((int(self.assignment.max()) + 1, self.signs.shape[1]), np.float32)
+        rules = np.zeros(
+            (self.n_of_synapses // self.signs.shape[1], self.signs.shape[1]), np.float32
+        )
         rules[self.assignment[target]] = coefficients[source] * self.signs[target]
-        return rules[self.assignment] * self.signs
+        return self.scaled(rules.ravel())
 
     def _halved(self, coefficients: np.ndarray) -> np.ndarray:
         """One rule of each pair of mirrored synapses."""
@@ -170,7 +176,7 @@ class Genome:
             theta = rng.uniform(-1, 1, self.n).astype(np.float32)
         else:
             theta = rng.standard_normal(self.n, dtype=np.float32)
-        return theta if self.scale is None else theta / self.scale
+        return self.scaled(theta)
 
     def drifting(self, evolved: np.ndarray) -> np.ndarray:
         """(n,) θ of a rule whose weights only drift towards those of a static network, w += D: D

@@ -85,7 +85,8 @@ def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
         Screen(config.quiet).say("trying which half of the neurons to mirror; takes some minutes")
         interfaces = [agent.interface for agent in agents]
         find = partial(best_half, interfaces, part(config, "agent"), coefficients)
-        return agent.join(*map_apart(find, [config.seed]))
+        (theta,) = map_apart(find, [config.seed])
+        return theta
     if rule == agent.rule:
         return load_theta([agent], paths)
     if rule.program:

@@ -20,7 +20,7 @@ FEW, MANY = 4, 16  # lifetimes that compare halves at first, and in the end
 def best_half(
     interfaces: Sequence[Interface], options: dict, coefficients: np.ndarray, seed: int
 ) -> np.ndarray:
-    """(S, K) mirrored coefficients, of unmirrored ones (S, K); options: of mirrored agents.
+    """θ of mirrored agents, which these are the options of, from (S, K) unmirrored coefficients.
 
     A pure function of its arguments. It takes up to DRAWS · FEW + EXCHANGES · MANY lifetimes, of
     the same seeds for every half.
@@ -30,13 +30,9 @@ def best_half(
     lives = rng.integers(2**31, size=MANY).tolist()
     sizes = agents[0].policy.sizes[1:-1].tolist()
 
-    def mirrored(half: list[np.ndarray]) -> np.ndarray:
-        return agents[0].beside_its_mirror_image(coefficients, half)
-
-    def fitness(half: list[np.ndarray], some: Sequence[int]) -> float:
-        theta = agents[0].join(mirrored(half))
-        live = [agents[k % len(agents)].rollout(theta, lives[k]).fitness for k in some]
-        return sum(live) / len(live)
+    def live(half: list[np.ndarray], some: range) -> list[float]:
+        theta = agents[0].beside_its_mirror_image(coefficients, half)
+        return [agents[k % len(agents)].rollout(theta, lives[k]).fitness for k in some]
 
     def exchange(half: list[np.ndarray]) -> list[np.ndarray]:
         """Up to a sixteenth of each layer's neurons, one at least, for others."""
@@ -48,13 +44,15 @@ def best_half(
             changed.append(np.sort(kept))
         return changed
 
-    few, many = range(FEW), range(MANY)
+    few, others = range(FEW), range(FEW, MANY)
     drawn = [[np.sort(rng.permutation(n)[: n // 2]) for n in sizes] for _ in range(DRAWS)]
-    best = max(drawn, key=lambda half: fitness(half, few))
-    at_first, in_the_end = fitness(best, few), fitness(best, many)
+    fitness, best = max(((live(half, few), half) for half in drawn), key=lambda one: sum(one[0]))
+    fitness += live(best, others)
     for _ in range(EXCHANGES):
         half = exchange(best)
-        first = fitness(half, few)
-        if first > at_first and (mean := fitness(half, many)) > in_the_end:
-            best, at_first, in_the_end = half, first, mean
-    return mirrored(best)
+        lived = live(half, few)
+        if sum(lived) > sum(fitness[:FEW]):
+            lived += live(half, others)
+            if sum(lived) > sum(fitness):
+                best, fitness = half, lived
+    return agents[0].beside_its_mirror_image(coefficients, best)
