@@ -51,7 +51,7 @@ _quick_step = rebound(CartPoleEnv.step, np=Floats)
 
 
 def quicken(env) -> None:
-    """Make the steps of an unwrapped environment of gymnasium's quicker, where it is a known one."""
+    """Make the steps of one of gymnasium's environments, unwrapped, quicker where they can be."""
     if type(env.action_space) is spaces.Discrete:
         env.action_space = QuickDiscrete(env.action_space)
     if type(env) is CartPoleEnv:

@@ -10,7 +10,7 @@ from environments.quick_steps import QuickDiscrete
 
 
 def episode(env, steps=150):
-    """Everything that an environment tells, also past its end, which is where CartPole counts on."""
+    """Everything that an environment tells, also past its end, where CartPole pays nothing."""
     told, chance = [env.reset(seed=3)[0]], np.random.default_rng(4)
     for _ in range(steps):
         action = int(chance.integers(env.action_space.n))
