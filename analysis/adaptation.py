@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.comparison import BIN, compare, table, verdict
-from analysis.evaluation import agents_of, tell_seeds
+from analysis.evaluation import agents_of, ends_of, tell_seeds
 from analysis.experiments import Freeze, together
 from commands.agents import agents_of_run
 from commands.replay_options import Evaluation
@@ -111,8 +111,10 @@ def kinds_of(config: Evaluation) -> dict[str, Kind]:
     if config.conditions and not agent.static:
         kinds["frozen"] = Kind(agent, theta, freezes=True)
     if config.against:
-        where = [agent.interface.environment], config.max_steps
-        (other,), other_theta = agents_of_run(config.against, config.which, *where)
+        names = [agent.interface.environment]
+        (other,), other_theta = agents_of_run(
+            config.against, config.which, names, **ends_of(config)
+        )
         name = "static" if other.static and not agent.static else "against"
         kinds[name] = Kind(other, other_theta)
     return kinds

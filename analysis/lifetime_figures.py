@@ -30,7 +30,8 @@ def lines():
 def agent_of(run: str, config) -> tuple[Agent, np.ndarray]:
     """The agent of a run in one environment, and its θ."""
     name = getattr(config, "environment", None) or RunFolder.open(run).arguments["environment"][0]
-    agents, theta = agents_of_run(run, config.which, [name], getattr(config, "max_steps", None))
+    max_steps = getattr(config, "max_steps", None)
+    agents, theta = agents_of_run(run, config.which, [name], max_steps=max_steps)
     return agents[0], theta
 
 

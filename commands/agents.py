@@ -125,15 +125,17 @@ def agents_of_run(
     run: str,
     which: str = "best",
     names: Sequence[str] = (),
-    max_steps: int | None = None,
+    **ends: int | None,
 ) -> tuple[list[Agent], np.ndarray]:
     """The agents of a run folder, one per environment (its own, or these names), and their θ.
 
-    which: the generation, as in `load_agent`. max_steps: in place of the run's.
+    which: the generation, as in `load_agent`. ends: max_steps and early_stop, where they are not
+    None, in place of the run's.
     """
     trained, paths = RunFolder.open(run).arguments, load_agent(run, which)
-    config = replace(complete(Training, trained), **AS_FILED)
-    agents = agents_for(replace(config, max_steps=max_steps or config.max_steps), names)
+    given = {name: value for name, value in ends.items() if value is not None}
+    config = replace(complete(Training, trained), **AS_FILED, **given)
+    agents = agents_for(config, names)
     return agents, load_theta(agents, paths)
 
 
@@ -142,7 +144,7 @@ def agents_of_files(
     hebb_rule: str | None = None,
     init_weights: str | None = None,
     names: Sequence[str] = (),
-    max_steps: int | None = None,
+    **ends: int | None,
 ) -> tuple[list[Agent], np.ndarray]:
     """The same for .dat files of coefficients and, where they are evolved, of weights; what is not
     given is the default of train_hebb.py."""
@@ -153,8 +155,8 @@ def agents_of_files(
         Training(),
         hebb_rule=hebb_rule or Training.hebb_rule,
         init_weights=init_weights or Training.init_weights,
-        max_steps=max_steps,
         seed=0,
+        **ends,
     )
     agents = agents_for(config, names)
     return agents, load_theta(agents, paths)

@@ -78,6 +78,11 @@ class Replay:
     seed: int = option(0, "of the first episode; the next ones count on", NOT_NEGATIVE)
     threads: int = option(**THREADS)
     max_steps: int | None = option(**MAX_STEPS)
+    early_stop: int | None = option(
+        None,
+        "more negative rewards in a row than this end a lifetime (default: as in training)",
+        NOT_NEGATIVE,
+    )
     render: bool = option(False, "watch the episodes in a window (one process)")
     json: str | None = option(None, "file for each episode's seed, fitness and steps")
 

@@ -160,6 +160,10 @@ def make(
         env = gymnasium.wrappers.TimeLimit(env, limit)
     if "Bullet" in name and not getattr(env.unwrapped, "reset_is_fresh", False):
         env = QuietReset(env)
+    if str(spec.entry_point).startswith("gymnasium.envs."):
+        from environments.quick_steps import quicken  # here: it imports some of gymnasium's
+
+        quicken(env.unwrapped)
     if str(spec.entry_point).startswith(FORGETFUL) and not spec.additional_wrappers:
         env.unwrapped.reset_is_fresh = True
     if "FIRE" in _meanings(env):

@@ -222,11 +222,12 @@ def interface_of(
     inputs: names in INPUTS; options: those of `task_of`.
     """
     for role, space in (("observation", env.observation_space), ("action", env.action_space)):
-        kind = type(space).__name__
-        if kind not in ("Box", "Discrete"):
+        if not isinstance(space, spaces.Box | spaces.Discrete):
+            kind = type(space).__name__
+            wrapper = WRAPPERS.get((kind, role))
             raise ValueError(
                 f"{environment}: its {role} space is {kind}; Box and Discrete are supported"
-                + f", and gymnasium.wrappers.{WRAPPERS[kind, role]}" * ((kind, role) in WRAPPERS)
+                + (f", and gymnasium.wrappers.{wrapper}" if wrapper else "")
             )
     task, actions = task_of(environment, **options), env.action_space
     box = isinstance(actions, spaces.Box)

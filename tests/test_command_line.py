@@ -95,6 +95,16 @@ def test_a_plain_torch_file_of_the_reference_is_replayed(tmp_path):
     assert result.returncode == 0 and "over 2 episodes" in result.stdout, result.stderr
 
 
+def test_episodes_end_where_the_evaluation_says_so(tmp_path):
+    agent, out = tmp_path / "pendulum.dat", tmp_path / "out.json"
+    torch.save(np.zeros((3 * 128 + 128 * 64 + 64, 5), np.float32), agent)
+    line = ["--environment", "Pendulum-v1", "--path_hebb", agent, "--episodes", 2, "--json", out]
+    for given, steps in ([], 200), (["--early_stop", 4], 5), (["--max_steps", 3], 3):
+        result = command("evaluate_hebb.py", *line, *given)
+        assert result.returncode == 0, result.stderr
+        assert [each["steps"] for each in json.loads(out.read_text())["episodes"]] == [steps] * 2
+
+
 def test_without_a_seed_one_is_drawn_and_printed(tmp_path):
     line = ["--environment", "CartPole-v1", "--popsize", 2, "--generations", 1]
     result = command("train_hebb.py", *line, "--folder", tmp_path)

@@ -86,6 +86,12 @@ class Synthetic(gymnasium.Env):
         return observation, self.reward, self.t == 5, False, {}
 
 
+def test_spaces_that_no_wrapper_helps_are_refused_as_well():
+    env = Synthetic(spaces.Box(-1, 1, (3,)), spaces.Text(5))
+    with pytest.raises(ValueError, match="its action space is Text; Box and Discrete are"):
+        interface_of(env, "Synthetic-v0")
+
+
 BOX, TWO = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(2)
 
 
