@@ -111,10 +111,8 @@ def kinds_of(config: Evaluation) -> dict[str, Kind]:
     if config.conditions and not agent.static:
         kinds["frozen"] = Kind(agent, theta, freezes=True)
     if config.against:
-        names = [agent.interface.environment]
-        (other,), other_theta = agents_of_run(
-            config.against, config.which, names, **ends_of(config)
-        )
+        where, ends = [agent.interface.environment], ends_of(config)
+        (other,), other_theta = agents_of_run(config.against, config.which, where, **ends)
         name = "static" if other.static and not agent.static else "against"
         kinds[name] = Kind(other, other_theta)
     return kinds

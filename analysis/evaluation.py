@@ -50,15 +50,15 @@ def agents_of(config: Evaluation) -> tuple[list[Agent], np.ndarray]:
     """The agents to replay, one per environment, and their θ."""
     names = ("hebb_rule", "init_weights", "path_hebb", "path_coev")
     given = [name for name in names if getattr(config, name) is not None]
-    names, ends = config.environment or (), ends_of(config)
+    where, ends = config.environment or (), ends_of(config)
     if config.run:
         if given:
             raise ValueError(f"--run knows its {given[0]}; leave --{given[0]} out")
-        return agents_of_run(config.run, config.which, names, **ends)
+        return agents_of_run(config.run, config.which, where, **ends)
     if not config.path_hebb:
         raise ValueError("nothing to replay: give --run RUN_FOLDER, or --path_hebb FILE")
     paths = [path for path in (config.path_hebb, config.path_coev) if path]
-    return agents_of_files(paths, config.hebb_rule, config.init_weights, names, **ends)
+    return agents_of_files(paths, config.hebb_rule, config.init_weights, where, **ends)
 
 
 def ends_of(config: Evaluation) -> dict[str, int | None]:
