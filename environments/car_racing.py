@@ -15,8 +15,8 @@ from gymnasium.utils import EzPickle
 
 from environments.box2d_bodies import ANGLE
 from environments.car_racing_pixels import draw, score_pixels
-from environments.car_racing_wheels import Car, QuickCar, Scalars
-from machine.rebound import rebound
+from environments.car_racing_wheels import Car, QuickCar
+from machine.rebound import Scalars, rebound
 
 
 class CarRacingV0(car_racing.CarRacing):

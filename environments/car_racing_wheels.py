@@ -1,7 +1,6 @@
 """gymnasium's car, twice: as it is, for films, and with its four wheels in one compiled call."""
 
 import functools
-import math
 import types
 
 import numpy as np
@@ -16,27 +15,9 @@ from gymnasium.envs.box2d.car_dynamics import (
 
 from environments.box2d_bodies import ANGLE, COS, SIN, VX, VY, bodies_of
 from machine.compiled import compiled
-from machine.rebound import rebound
+from machine.rebound import Scalars, rebound
 
 RADIUS, STIFFNESS = WHEEL_R * SIZE, 205000 * SIZE * SIZE
-
-
-class Scalars:
-    """The few numpy functions that gymnasium calls on single floats, without numpy's overhead."""
-
-    sqrt = math.sqrt
-
-    @staticmethod
-    def square(x):
-        return x * x
-
-    @staticmethod
-    def sign(x):
-        return 1.0 if x > 0 else -1.0 if x < 0 else 0.0
-
-    @staticmethod
-    def clip(x, low, high):
-        return float(min(max(x, low), high))
 
 
 @functools.cache

@@ -7,11 +7,10 @@ where Python's floats are the same.
 
 import types
 
-import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
-from machine.rebound import rebound
+from machine.rebound import Scalars, rebound
 
 
 class QuickDiscrete(spaces.Discrete):
@@ -25,29 +24,7 @@ class QuickDiscrete(spaces.Discrete):
         return x in self._range if type(x) is int else super().contains(x)
 
 
-class Floats:
-    """The numpy of CartPole's step, on Python's floats: its state is a tuple of four."""
-
-    float32, float64 = np.float32, np.float64
-
-    @staticmethod
-    def cos(x):
-        return float(np.cos(x))
-
-    @staticmethod
-    def sin(x):
-        return float(np.sin(x))
-
-    @staticmethod
-    def square(x):
-        return x * x
-
-    @staticmethod
-    def array(numbers, dtype):
-        return numbers if dtype is np.float64 else np.array(numbers, dtype)
-
-
-_quick_step = rebound(CartPoleEnv.step, np=Floats)
+_quick_step = rebound(CartPoleEnv.step, np=Scalars)  # its state is a tuple of floats then
 
 
 def quicken(env) -> None:
