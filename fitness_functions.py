@@ -195,7 +195,7 @@ class Agent(Genome):
         evolved = theta[self.n_coefficients :]  # `split` would expand all rules again
         if self.scale is not None:
             evolved = evolved * self.scale[self.n_coefficients :]
-        self.policy.start(init, seeds.stream(seed, seeds.WEIGHTS), evolved)
+        self.policy.start(init, seeds.stream(seed, seeds.WEIGHTS), self.untied(evolved))
         return self.policy.weights
 
     def rollout(

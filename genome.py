@@ -18,9 +18,9 @@ class Genome:
     that have such, K' coefficients of each of the N neurons, input first and layer after layer.
     Three options search elsewhere:
     with `shared_rules` R, θ holds R rules, and each synapse uses one of them, by an assignment that
-    the seed fixes; with `mirror`, one rule for each pair of mirrored synapses; with
-    `sigma_factors`, NAME=FACTOR of a column or of the other block, numbers that are multiplied by
-    the factor, so that σ disturbs what they stand for by FACTOR · σ.
+    the seed fixes; with `mirror`, one rule (static: one weight) for each pair of mirrored synapses;
+    with `sigma_factors`, NAME=FACTOR of a column or of the other block, numbers that are multiplied
+    by the factor, so that σ disturbs what they stand for by FACTOR · σ.
     """
 
     def __init__(
@@ -35,8 +35,6 @@ class Genome:
     ):
         self.rule, self.policy, self.init_weights = rule, policy, init_weights
         self.static = not rule.program
-        evolves_dense = self.static or init_weights == "coevolve"
-        self.n_evolved = policy.n_conv + (policy.n_plastic if evolves_dense else 0)
         self.assignment = self.signs = None
         n_rules = policy.n_plastic
         if shared_rules:
@@ -46,10 +44,20 @@ class Genome:
             self.assignment = rng.integers(shared_rules, size=policy.n_plastic)
             n_rules = shared_rules
         elif mirror:
-            if rule.name not in REFERENCE:
-                raise ValueError(f"--mirror takes the rules {', '.join(REFERENCE)}, not {rule}")
-            self.assignment, self.signs = mirror.tie(policy.sizes, rule.columns)
+            allowed = *REFERENCE, "static"
+            if rule.name not in allowed:
+                raise ValueError(f"--mirror takes the rules {', '.join(allowed)}, not {rule}")
+            # a weight changes its sign as a drift towards it does
+            self.assignment, self.signs = mirror.tie(policy.sizes, rule.columns or ("D",))
             n_rules = int(self.assignment.max()) + 1
+            if self.static:
+                order = filed_order(policy.shapes)
+                self.assignment, self.signs = self.assignment[order], self.signs[order]
+        if self.static:
+            dense = policy.n_plastic if self.signs is None else n_rules
+        else:
+            dense = policy.n_plastic if init_weights == "coevolve" else 0
+        self.n_evolved = policy.n_conv + dense
         self.n_of_synapses = n_rules * len(rule.columns)
         n_of_neurons = int(policy.sizes.sum()) * len(rule.neuron_columns)
         self.n_coefficients = self.n_of_synapses + n_of_neurons
@@ -110,7 +118,14 @@ class Genome:
         else:
             of_synapses = np.empty((self.policy.n_plastic, 0), np.float32)
         of_neurons = of_neurons.reshape(self.policy.sizes.sum(), len(self.rule.neuron_columns))
-        return of_synapses, of_neurons, evolved
+        return of_synapses, of_neurons, self.untied(evolved)
+
+    def untied(self, evolved: np.ndarray) -> np.ndarray:
+        """Evolved weights as the policy starts with them; θ of a mirrored static network has one
+        of each pair."""
+        if not self.static or self.signs is None:
+            return evolved
+        return evolved[self.assignment] * self.signs[:, 0]
 
     def blocks(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """θ as it is filed, by the label in the file's name.
@@ -134,7 +149,8 @@ class Genome:
         where they are not mirrored and `mirror` is asked for."""
         n_filed = self.policy.n_plastic * len(self.rule.columns)
         n_filed += self.n_coefficients - self.n_of_synapses
-        sizes = [size for size in (n_filed, self.n_evolved) if size]
+        n_weights = self.untied(np.empty(self.n_evolved)).size
+        sizes = [size for size in (n_filed, n_weights) if size]
         given = [np.size(block) for block in blocks]
         if given != sizes:
             raise ValueError(
@@ -151,27 +167,35 @@ class Genome:
         self, coefficients: np.ndarray, kept: Sequence[np.ndarray]
     ) -> np.ndarray:
         """(n,) θ of mirrored rules: those of the synapses among the kept half of the hidden
-        neurons, of any (S, K), and their mirror image; between the two nothing is plastic."""
+        neurons, of any (S, K), and their mirror image; between the two nothing is plastic.
+
+        Of a static network: the same of its weights, (S, 1) as they are filed."""
         source, target = halves(self.policy.sizes, kept)
-        rules = np.zeros(
-            (self.n_of_synapses // self.signs.shape[1], self.signs.shape[1]), np.float32
-        )
+        if self.static:
+            places = np.argsort(filed_order(self.policy.shapes))
+            source, target = places[source], places[target]
+        rules = np.zeros((self.assignment.max() + 1, self.signs.shape[1]), np.float32)
         rules[self.assignment[target]] = coefficients[source] * self.signs[target]
         return self.scaled(rules.ravel())
 
     def _halved(self, coefficients: np.ndarray) -> np.ndarray:
         """One rule of each pair of mirrored synapses."""
-        _, first = np.unique(self.assignment, return_index=True)
-        rules = coefficients[first] * self.signs[first]
+        rules = self._first_of_pairs(coefficients)
         if not np.array_equal(rules[self.assignment] * self.signs, coefficients):
             raise ValueError("--mirror: these coefficients are not those of a mirrored network")
         return rules
+
+    def _first_of_pairs(self, coefficients: np.ndarray) -> np.ndarray:
+        _, first = np.unique(self.assignment, return_index=True)
+        return coefficients[first] * self.signs[first]
 
     def first_theta(self, seed: int, distribution: str) -> np.ndarray:
         """θ₀ ~ N(0, 1) or U(-1, 1), (n,) float32; a static network's from `default`."""
         rng = seeds.stream(seed, seeds.START)
         if self.static:
             theta = self.policy.draw(rng)
+            if self.signs is not None:
+                theta = self._first_of_pairs(theta[:, None]).ravel()
         elif distribution == "uniform":
             theta = rng.uniform(-1, 1, self.n).astype(np.float32)
         else:
@@ -203,6 +227,14 @@ class Genome:
         """Of the coefficients (static: of the weights), for the penalty on fitness."""
         part = self.unscaled(theta)[: self.n_coefficients or self.n]
         return float(np.dot(part, part)) / part.size
+
+
+def filed_order(shapes: np.ndarray) -> np.ndarray:
+    """(S,): whose weight stands at each place of a file, where each layer is (n_post, n_pre)."""
+    begins = np.cumsum([0, *shapes.prod(axis=1)[:-1]])
+    return np.concatenate(
+        [b + np.arange(n.prod()).reshape(n).T.ravel() for b, n in zip(begins, shapes, strict=True)]
+    )
 
 
 def positive(text: str, of: str) -> float:

@@ -113,8 +113,8 @@ def beside_the_paper(all_rows: list[dict]) -> str:
     agent that are shipped score, and the paper's."""
     best: dict[str, dict[str, dict]] = {}
     for row in all_rows:
-        task = row["task"] + ", mirrored rules" * row["rule"].endswith("mirrored")
-        kind = "static" if row["rule"] == "static" else "plastic"
+        task = row["task"] + ", mirrored" * row["rule"].endswith("mirrored")
+        kind = "static" if row["rule"].startswith("static") else "plastic"
         kinds = best.setdefault(task, {})
         kinds[kind] = max(kinds.get(kind, row), row, key=lambda one: one["fitness"])
     shown = []

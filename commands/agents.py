@@ -67,8 +67,8 @@ def check_static(config: Training) -> None:
 def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
     """(n,): that of the agent it starts from, or drawn; ValueError for another network's.
 
-    From a static run any rule with D begins as a drift towards its weights; from rules that are
-    not mirrored those of `--mirror` begin with half of the hidden neurons, see `mirroring`."""
+    From a static run any rule with D begins as a drift towards its weights; from a network that is
+    not mirrored that of `--mirror` begins with half of the hidden neurons, see `mirroring`."""
     agent = agents[0]
     if not config.start_from:
         return agent.first_theta(config.seed, config.distribution)
@@ -79,9 +79,11 @@ def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
     before = RunFolder.open(config.start_from).arguments
     rule = rule_of(before["hebb_rule"])
     same = {"interface": agent.interface, "hidden": config.hidden, "recurrent": config.recurrent}
-    if rule == agent.rule and config.mirror and not before.get("mirror") and not agent.n_evolved:
+    halve = config.mirror and not before.get("mirror") and (agent.static or not agent.n_evolved)
+    if rule == agent.rule and halve:
         free = Agent(config.hebb_rule, init_weights=config.init_weights, **same)
-        coefficients = free.split(load_theta([free], paths))[0]
+        coefficients, _, weights = free.split(load_theta([free], paths))
+        coefficients = weights[:, None] if agent.static else coefficients
         Screen(config.quiet).say("trying which half of the neurons to mirror; takes some minutes")
         interfaces = [agent.interface for agent in agents]
         find = partial(best_half, interfaces, part(config, "agent"), coefficients)

@@ -1,5 +1,5 @@
-"""Where `--mirror` begins when it starts from rules that are not mirrored: with half of the hidden
-neurons of their network, and the mirror images of these in place of the others.
+"""Where `--mirror` begins when it starts from a network that is not mirrored: with half of the
+hidden neurons of that, and the mirror images of these in place of the others.
 
 Which half is worth anything can only be tried: the best of many draws, improved by exchanging
 neurons as long as that helps.
@@ -20,7 +20,8 @@ FEW, MANY = 4, 16  # lifetimes that compare halves at first, and in the end
 def best_half(
     interfaces: Sequence[Interface], options: dict, coefficients: np.ndarray, seed: int
 ) -> np.ndarray:
-    """θ of mirrored agents, which these are the options of, from (S, K) unmirrored coefficients.
+    """θ of mirrored agents, which these are the options of, from (S, K) unmirrored coefficients
+    (static: weights, K = 1).
 
     A pure function of its arguments. It takes up to DRAWS · FEW + EXCHANGES · MANY lifetimes, of
     the same seeds for every half.

@@ -149,7 +149,8 @@ class Training:
     )
     mirror: bool = option(
         False,
-        "tie the rules of mirrored synapses: knowledge put in by hand, for the quadruped",
+        "tie the rules (static: the weights) of mirrored synapses: knowledge put in by hand, for"
+        " the quadruped",
         part="agent",
     )
     eval_every: int = option(

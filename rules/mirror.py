@@ -42,8 +42,6 @@ class Mirror(NamedTuple):
         for column in columns:
             if column not in SIGNS:
                 raise ValueError(f"--mirror: no sign is known for {column} of this rule")
-        if not columns:
-            raise ValueError("--mirror ties rules; a static network has none")
         if any(n % 2 for n in sizes[1:-1]):
             raise ValueError(f"--mirror takes hidden layers of even sizes, not {sizes[1:-1]}")
         hidden = [(np.arange(n) ^ 1, np.ones(n)) for n in sizes[1:-1]]
