@@ -161,16 +161,20 @@ def test_half_of_the_hidden_neurons_do_the_same_beside_their_mirror_image(quadru
         assert np.abs(ours).max() > 0.05
 
 
-def test_mirrored_rules_begin_with_the_best_half_that_was_found(tmp_path, monkeypatch, quadruped):
-    line = ["--environment", ANT, "--popsize", 2, "--max_steps", 60, "--seed", 1]
-    line += ["--generations", 1, "--folder", tmp_path / "free"]
+@pytest.mark.parametrize(("rule", "size"), [("ABCD_lr", 61_440), ("static", 12_288)])
+def test_a_mirrored_run_begins_with_the_best_half_that_was_found(
+    tmp_path, monkeypatch, quadruped, rule, size
+):
+    line = ["--hebb_rule", rule, "--environment", ANT, "--popsize", 2, "--max_steps", 60]
+    line += ["--generations", 1, "--folder", tmp_path / "free", "--seed", 1]
     assert command("train_hebb.py", *line).returncode == 0
     source = run_folder(tmp_path / "free")
     monkeypatch.setattr(mirroring, "DRAWS", 2)
     monkeypatch.setattr(mirroring, "FEW", 1)
     monkeypatch.setattr(mirroring, "MANY", 2)
-    config = Training(environment=[ANT], start_from=str(source), mirror=True, max_steps=60, seed=3)
-    agent, found = Agent("ABCD_lr", quadruped, mirror=True, max_steps=60), []
+    given = {"hebb_rule": rule, "mirror": True, "max_steps": 60, "seed": 3}
+    config = Training(environment=[ANT], start_from=str(source), **given)
+    agent, found = Agent(interface=quadruped, **given), []
     for exchanges in (0, 6, 6):
         monkeypatch.setattr(mirroring, "EXCHANGES", exchanges)
         found.append(first_theta(config, [agent]))
@@ -178,9 +182,9 @@ def test_mirrored_rules_begin_with_the_best_half_that_was_found(tmp_path, monkey
     lives = seeds.stream(3, seeds.MIRROR).integers(2**31, size=2).tolist()
     fitness = [sum(agent.rollout(theta, seed).fitness for seed in lives) for theta in found]
     assert fitness[1] >= fitness[0]
-    coefficients = agent.split(found[0])[0]
-    given = set(load_dat(*load_agent(source).values(), 61_440, "coefficients").ravel().tolist())
-    assert set(np.abs(coefficients).ravel().tolist()) <= {abs(x) for x in given} | {0.0}
+    (filed,) = agent.blocks(found[0]).values()
+    source = load_dat(*load_agent(source).values(), size, "what evolves")
+    assert set(np.abs(filed).ravel().tolist()) <= {*np.abs(source).ravel().tolist(), 0.0}
 
 
 def test_a_run_with_a_ratio_and_factors_is_resumed_to_the_same_bytes_and_replayed(tmp_path):
