@@ -13,7 +13,7 @@ import numpy as np
 from analysis import condition_figures, lifetime_figures, results, switch_figure
 from analysis.films import check_file, library
 from analysis.lifetime_figures import COLOURS, agent_of, layer_names, lines
-from analysis.settings import MAX_LABEL, settings
+from analysis.settings import MAX_LABEL, MAX_LABELS, settings
 from commands.agents import agents_for, first_theta
 from commands.parsing import complete
 from commands.replay_options import AgentFigure, Figure
@@ -56,9 +56,9 @@ def draw(name: str, runs: str | list[str], config: Figure) -> str:
 
 
 def add_legend(figure, axes) -> None:
-    """Among the curves where the labels are short, else in lines below them."""
+    """Among the curves where the labels are short and few, else in lines below them."""
     handles, labels = axes.get_legend_handles_labels()
-    if max(map(len, labels)) <= MAX_LABEL:
+    if max(map(len, labels)) <= MAX_LABEL and len(labels) <= MAX_LABELS:
         axes.legend(loc="best")
         return
     wrapped = [textwrap.fill(label, 90) for label in labels]

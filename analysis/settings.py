@@ -5,6 +5,7 @@ from commands.training_options import Training
 from run_folder.checkpoints import RunFolder
 
 MAX_LABEL = 40  # characters of a label that stands among the curves
+MAX_LABELS = 6  # that stand there
 NOT_A_SETTING = ("loop", "workers", "output")  # parts of a run
 
 

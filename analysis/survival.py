@@ -18,17 +18,16 @@ TRAINED = Path("trained")
 
 
 def pairs(trained: Path) -> list[tuple[Path, Path | None]]:
-    """Each plastic agent, and the static one that was evolved in the same environments."""
+    """Each plastic agent, and the static one that was evolved in the same environments, mirrored
+    or not like it."""
     runs = [RunFolder.open(path.parent) for path in sorted(trained.glob("*/results.json"))]
-    static = {
-        tuple(run.arguments["environment"]): run.path
-        for run in runs
-        if run.arguments["hebb_rule"] == "static"
-    }
+
+    def alike(run: RunFolder) -> tuple:
+        return *run.arguments["environment"], run.arguments.get("mirror", False)
+
+    static = {alike(run): run.path for run in runs if run.arguments["hebb_rule"] == "static"}
     return [
-        (run.path, static.get(tuple(run.arguments["environment"])))
-        for run in runs
-        if run.arguments["hebb_rule"] != "static"
+        (run.path, static.get(alike(run))) for run in runs if run.arguments["hebb_rule"] != "static"
     ]
 
 
