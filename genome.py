@@ -35,6 +35,8 @@ class Genome:
     ):
         self.rule, self.policy, self.init_weights = rule, policy, init_weights
         self.static = not rule.program
+        evolves_dense = self.static or init_weights == "coevolve"
+        self.n_evolved = policy.n_conv + (policy.n_plastic if evolves_dense else 0)
         self.assignment = self.signs = None
         n_rules = policy.n_plastic
         if shared_rules:
@@ -53,11 +55,7 @@ class Genome:
             if self.static:
                 order = filed_order(policy.shapes)
                 self.assignment, self.signs = self.assignment[order], self.signs[order]
-        if self.static:
-            dense = policy.n_plastic if self.signs is None else n_rules
-        else:
-            dense = policy.n_plastic if init_weights == "coevolve" else 0
-        self.n_evolved = policy.n_conv + dense
+                self.n_evolved = policy.n_conv + n_rules
         self.n_of_synapses = n_rules * len(rule.columns)
         n_of_neurons = int(policy.sizes.sum()) * len(rule.neuron_columns)
         self.n_coefficients = self.n_of_synapses + n_of_neurons
