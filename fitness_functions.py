@@ -11,6 +11,7 @@ from gymnasium.spaces import Box
 
 import environments
 import seeds
+from environments.conditions import ChangingWorld, Condition
 from environments.observations import Normalizer, Statistics
 from environments.tasks import Interface, interface_of
 from genome import Genome
@@ -120,10 +121,10 @@ def follows_its_seed(interface: Interface, steps: int = 5) -> bool:
 class Agent(Genome):
     """A genome with a policy network and an environment.
 
-    env: use this one instead of making the interface's. around: env -> the environment of the
-    next lifetimes, a wrapper around it for one. With normalize_observations, statistics
-    (2, n_inputs) float32, else (2, 0): mean and standard deviation with which the next lifetimes
-    normalize what they observe; observed: the sums of what the last lifetime has observed.
+    env: use this one instead of making the interface's. around: (env, seed of the lifetime) -> the
+    environment of the next lifetimes, a wrapper around it for one. With normalize_observations,
+    statistics (2, n_inputs) float32, else (2, 0): mean and standard deviation with which the next
+    lifetimes normalize what they observe; observed: the sums of what the last lifetime has observed.
     """
 
     def __init__(
@@ -169,12 +170,18 @@ class Agent(Genome):
         )
         n_observed = interface.n_inputs if normalize_observations else 0
         self.statistics, self.observed = Statistics(n_observed).as_block(), None
-        self._given, self._kept, self.around = env, None, lambda env: env
+        self._given, self._kept, self.around = env, None, lambda env, seed: env
 
     def inside(self, env) -> "Agent":
         """The same agent in this environment, which somebody else makes and closes."""
         other = copy.copy(self)
         other._given = env
+        return other
+
+    def under(self, condition: Condition) -> "Agent":
+        """The same agent in a world that has changed before its first step."""
+        other = copy.copy(self)
+        other.around = lambda env, seed: ChangingWorld(env, condition.change(seed), after=0)
         return other
 
     def warm_up(self) -> None:
@@ -215,7 +222,7 @@ class Agent(Genome):
             env, outcome = self._enter(), None
             try:
                 outcome = lifetime(
-                    self.around(env), self.interface, self.policy, self.synapses, world,
+                    self.around(env, seed), self.interface, self.policy, self.synapses, world,
                     self.max_steps, on_step, encode,
                 )  # fmt: skip
                 return outcome

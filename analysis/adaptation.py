@@ -84,15 +84,14 @@ def run_case(kinds: dict[str, Kind], changes: Sequence, _, case: Case) -> CaseRe
     """Evaluate it; a pure function of its arguments."""
     begun = time.perf_counter()
     agent, theta = kinds[case.kind].agent, kinds[case.kind].theta
-    agent.around, change = lambda env: env, None
+    agent.around, change = lambda env, seed: env, None
     if case.change != NOTHING:
         change = changes[case.change]
     if isinstance(change, Knockout):
         theta = change.change(agent, theta)
     elif change:
         after = case.at + agent.interface.task.burn_in if case.at else 0
-        make = change.change(case.seed)
-        agent.around = lambda env: ChangingWorld(env, make, after)
+        agent.around = lambda env, seed: ChangingWorld(env, change.change(seed), after)
     rewards: list[float] = []
     calls: list[Callable] = [lambda t, activations, weights, reward: rewards.append(reward)]
     if kinds[case.kind].freezes:

@@ -169,13 +169,10 @@ def markdown() -> tuple[str, str]:
         full += agent_section(folder, runs)
     full += survival.markdown(TRAINED)
     compared = TRAINED / "settings"
-    full += [
-        "## What learns most per lifetime",
-        "",
-        (compared / "NOTES.md").read_text().strip(),
-        "",
-    ]
-    full += [learning([path.parent for path in sorted(compared.glob("**/fitness.csv"))]), ""]
+    full += ["## What learns most per lifetime", ""]
+    for notes in sorted(compared.glob("*/NOTES.md")):
+        settings_of = [path.parent for path in sorted(notes.parent.glob("**/fitness.csv"))]
+        full += [notes.read_text().strip(), "", learning(settings_of), ""]
     runs = sorted(path.parent for path in TRAINED.glob("**/fitness.csv"))
     runs = [run for run in runs if compared not in run.parents]
     full += [
@@ -210,12 +207,15 @@ def agent_section(folder: Path, runs: list[RunFolder]) -> list[str]:
 
 
 def learning(folders: list[Path]) -> str:
-    """A row per setting, a run of which a folder of its seed holds: the mean fitness over all
-    generations and over the last five, of several seeds, best first."""
+    """A row per setting, a run of which a folder of its seed holds, best first: the score of the
+    last θ itself where it was evaluated (`--eval_every`), and the mean fitness of the population
+    over all generations and over the last five, each of several seeds."""
     found = []
     for runs in settings([RunFolder.open(folder) for folder in folders]).values():
         means = [np.array([row["mean"] for row in run.rows]) for run in runs]
-        over = {
+        theta = np.array([run.rows[-1].get("theta_mean", np.nan) for run in runs])
+        over = {} if np.isnan(theta).any() else {"last θ": theta}
+        over |= {
             "all generations": np.array([mean.mean() for mean in means]),
             "the last five": np.array([mean[-5:].mean() for mean in means]),
         }
@@ -223,7 +223,7 @@ def learning(folders: list[Path]) -> str:
         shown = {name: f"{x.mean():.0f} ± {x.std(ddof=1):.0f}" for name, x in over.items()}
         row = {"settings": f"`{options(runs[0], without=('seed',))}`"} | shown
         row |= {"seeds": str(len(runs)), "individuals": ", ".join(map(str, sorted(individuals)))}
-        found.append((over["all generations"].mean(), row))
+        found.append((next(iter(over.values())).mean(), row))
     found.sort(key=lambda one: -one[0])
     return table([row for _, row in found], tuple(found[0][1]))
 

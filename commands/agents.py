@@ -12,6 +12,7 @@ from commands.options import part
 from commands.parsing import complete
 from commands.screen import Screen
 from commands.training_options import Training
+from environments.conditions import chosen
 from fitness_functions import STATISTICS, Agent, examine
 from hebbian_weights_update import rule_of
 from run_folder.checkpoints import RunFolder, load_agent, load_dat
@@ -22,8 +23,8 @@ AS_FILED = {"shared_rules": 0, "mirror": False, "sigma_factors": None, "seed": 0
 
 
 def agents_for(config: Training, names: Sequence[str] = ()) -> list[Agent]:
-    """One agent per environment (of the arguments of a run, or of these names), all with the same
-    θ; ValueError where they cannot share it.
+    """One agent per environment (of the arguments of a run, or of these names), and behind it one
+    for each condition in it, all with the same θ; ValueError where they cannot share it.
 
     The environments are looked at in a process of its own: some start threads or take hold of
     a device, which workers that are forked later must not inherit.
@@ -53,7 +54,12 @@ def agents_for(config: Training, names: Sequence[str] = ()) -> list[Agent]:
                 f" coefficients: their networks have {agents[0].interface.sizes}, and"
                 f" {agent.interface.sizes}"
             )
-    return agents
+    changed = [chosen(config.conditions or (), interface) for interface in interfaces]
+    return [
+        each
+        for agent, conditions in zip(agents, changed, strict=True)
+        for each in (agent, *map(agent.under, conditions))
+    ]
 
 
 def check_static(config: Training) -> None:
@@ -85,7 +91,7 @@ def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
         coefficients, _, weights = free.split(load_theta([free], paths))
         coefficients = weights[:, None] if agent.static else coefficients
         Screen(config.quiet).say("trying which half of the neurons to mirror; takes some minutes")
-        interfaces = [agent.interface for agent in agents]
+        interfaces = list({one.interface.environment: one.interface for one in agents}.values())
         find = partial(best_half, interfaces, part(config, "agent"), coefficients)
         (theta,) = map_apart(find, [config.seed])
         return theta
@@ -136,7 +142,7 @@ def agents_of_run(
     """
     trained, paths = RunFolder.open(run).arguments, load_agent(run, which)
     given = {name: value for name, value in ends.items() if value is not None}
-    config = replace(complete(Training, trained), **AS_FILED, **given)
+    config = replace(complete(Training, trained), **AS_FILED, conditions=None, **given)
     agents = agents_for(config, names)
     return agents, load_theta(agents, paths)
 

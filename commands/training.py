@@ -80,7 +80,8 @@ def reach(config: Training) -> None:
     if config.engine == "ray":
         from workers import ray_cluster
 
-        modules = [name.partition(":")[0] for name in config.environment if ":" in name]
+        names = *config.environment, *(config.conditions or ())
+        modules = [name.partition(":")[0] for name in names if ":" in name]
         ray_cluster.connect(config.ray_address, worker_count(config.threads), modules)
 
 
@@ -209,7 +210,8 @@ class Observer:
         path = self.folder.save_failure(individual.name, individual.generation + 1, blocks)
         log.warning("%s failed: %s; to repeat it:", individual.name, failure)
         for episode in range(self.config.episodes):
-            words = ("--run", path, "--episodes", 1, "--seed", individual.lifetime_seed(episode))
+            words = ["--run", path, "--episodes", 1, "--seed", individual.lifetime_seed(episode)]
+            words += ["--conditions", *self.config.conditions] if self.config.conditions else []
             log.warning("%s", shell_line("evaluate_hebb.py", *words))
         if self.failures == 1:
             self.screen.warn(f"a lifetime failed: {failure} (log.txt says how to repeat it)")

@@ -106,9 +106,15 @@ class Training:
         part="strategy",
     )
     max_steps: int | None = option(**MAX_STEPS, part="agent")
+    conditions: list[str] | None = option(
+        None,
+        "each individual also lives in a world that has changed, once for each of these of the"
+        " table of conditions, or module:function, or NAME=STRENGTH",
+        part="fitness",
+    )
     aggregate: str = option(
         "mean",
-        "the fitness over several environments and episodes",
+        "the fitness over several environments, conditions and episodes",
         choices=("mean", "min"),
         part="fitness",
     )
