@@ -124,7 +124,7 @@ class Agent(Genome):
     env: use this one instead of making the interface's. around: (env, seed of the lifetime) -> the
     environment of the next lifetimes, a wrapper around it for one. With normalize_observations,
     statistics (2, n_inputs) float32, else (2, 0): mean and standard deviation with which the next
-    lifetimes normalize what they observe; observed: the sums of what the last lifetime has observed.
+    lifetimes normalize what they observe; observed: the sums of what the last one has observed.
     """
 
     def __init__(

@@ -9,10 +9,13 @@ import pytest
 from conftest import SHORT, command, run_folder
 
 import environments
-from analysis.adaptation import Knockout
+from analysis.adaptation import Case, Kind, Knockout, run_case
 from analysis.comparison import curve, holm, interval_of_ratio, sign_flips, table, verdict
+from commands.agents import agents_for
+from commands.training_options import Training
 from environments.conditions import CONDITIONS, ChangingWorld, chosen
 from fitness_functions import Agent, describe
+from workers.rollouts import Broadcast, evaluate
 
 TASKS = ("AntBulletEnv-v0", "CarRacing-v0", "CartPole-v1", "Pendulum-v1", "FrozenLake-v1")
 NEUTRAL = {  # strengths that change nothing, where that is not 1
@@ -294,6 +297,49 @@ def test_a_wrong_condition_is_named_with_what_is_allowed(name, words):
     with pytest.raises(ValueError) as caught:
         chosen([name], world("CartPole-v1")[1])
     assert all(word in str(caught.value) for word in words)
+
+
+def test_an_individual_is_worth_what_it_earns_in_all_worlds_each_as_it_is_evaluated():
+    names = ["weak_actions=0.2", "noise"]
+    task = {"environment": ["Pendulum-v1"], "conditions": names, "seed": 1, "max_steps": 40}
+    config = Training(**task)
+    agents = agents_for(config)
+    theta = agents[0].first_theta(1, "normal")
+
+    class Individual:
+        candidate = staticmethod(lambda theta, noise: theta)
+        lifetime_seed = staticmethod(lambda episode: 7)
+
+    of_all = evaluate(agents, np.min, 1, Broadcast(theta), Individual)
+    rows = chosen(names, agents[0].interface)
+    kinds = {"plastic": Kind(agents[0], theta)}
+    cases = [Case("plastic", change, 0, 7) for change in (-1, 0, 1)]
+    rewards = [run_case(kinds, rows, None, case).rewards for case in cases]
+    assert of_all.fitness == min(map(sum, rewards)) and of_all.steps == 120
+    assert len(set(map(sum, rewards))) == 3
+
+
+def test_a_run_in_changed_worlds_goes_on_and_is_evaluated_in_unchanged_ones(tmp_path):
+    line = [*SHORT, "--conditions", "noise=0.1", "delayed_actions"]
+    runs = []
+    for generations in (3, 1):
+        folder = tmp_path / str(generations)
+        result = command("train_hebb.py", *line, "--folder", folder, "--generations", generations)
+        assert result.returncode == 0, result.stderr
+        runs.append(run_folder(folder))
+    result = command("train_hebb.py", "--resume", runs[1], "--generations", 3)
+    assert result.returncode == 0, result.stderr
+    last = [next(run.glob("*coeffs__3.dat")).read_bytes() for run in runs]
+    assert last[0] == last[1]
+    shown = command("evaluate_hebb.py", "--run", runs[0], "--episodes", 2, "--seed", 0)
+    assert shown.returncode == 0, shown.stderr
+
+
+@pytest.mark.parametrize("name, words", [("fog", ["fog", "noise"]), ("dark", ["dark", "images"])])
+def test_a_wrong_world_to_evolve_in_is_one_line_and_status_two(name, words, refused, tmp_path):
+    line = [*SHORT, "--folder", tmp_path, "--conditions", name]
+    refused(command("train_hebb.py", *line), *words)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
