@@ -123,10 +123,13 @@ class EvolutionStrategyHebb:
     def tell(self, fitness: Sequence[float], mean_squares: Sequence[float]) -> dict:
         """One step of θ from the fitness of the individuals in the order of `ask`.
 
-        mean_squares: the mean of the squared coefficients of each, for the penalty.
-        Returns how far the step went and how alike the members of a pair fared.
+        fitness: (P,), or (P, W) of W worlds, in each of which it is ranked apart: then the sum of
+        these ranks counts. mean_squares: the mean of the squared coefficients of each, for the
+        penalty. Returns how far the step went and how alike the members of a pair fared.
         """
-        score = np.asarray(fitness, np.float64) - PENALTY * np.asarray(mean_squares, np.float64)
+        score = np.asarray(fitness, np.float64).T - PENALTY * np.asarray(mean_squares, np.float64)
+        if score.ndim > 1:
+            score = np.sum([centred_ranks(world) for world in score], axis=0)
         shaped = centred_ranks(score)
         plus, minus = shaped[0::2], shaped[1::2]
         step = self.optimizer.step(self._gradient(plus - minus), self.lr, self.generation + 1)
@@ -216,8 +219,11 @@ def run(
     eval_every: int = 0,
     eval_episodes: int = 0,
     stop_at: float | None = None,
+    apart: bool = False,
 ) -> None:
     """Evolve until `generations` are complete, or until the mean fitness reaches `stop_at`.
+
+    apart: of several worlds, rank the fitness in each apart.
 
     Every eval_every generations (0: never) θ itself is evaluated eval_episodes times, and their
     mean fitness counts instead. observer.broadcast(θ) is what workers.map takes;
@@ -235,9 +241,10 @@ def run(
                 f"every lifetime of generation {strategy.generation + 1} failed, "
                 f"the first with: {results[0].failure}"
             )
-        moved = strategy.tell(
-            [result.fitness for result in results], [result.mean_square for result in results]
-        )
+        fitness = [result.fitness for result in results]
+        if apart and (n_worlds := max(len(result.worlds) for result in results)):
+            fitness = [result.worlds or (-np.inf,) * n_worlds for result in results]
+        moved = strategy.tell(fitness, [result.mean_square for result in results])
         row = {"generation": strategy.generation}
         row |= summary(results, time.perf_counter() - began) | used
         if eval_every:

@@ -144,6 +144,7 @@ class Agent(Genome):
         render_mode: str | None = None,
     ):
         self.interface, self.max_steps, self.render_mode = interface, max_steps, render_mode
+        self.world = interface.environment  # its name
         rule = rule_of(hebb_rule)
         options = {
             "hidden": hidden,
@@ -181,6 +182,7 @@ class Agent(Genome):
     def under(self, condition: Condition) -> "Agent":
         """The same agent in a world that has changed before its first step."""
         other = copy.copy(self)
+        other.world = f"{self.world} with {condition}"
         other.around = lambda env, seed: ChangingWorld(env, condition.change(seed), after=0)
         return other
 

@@ -29,7 +29,7 @@ from run_folder.run_log import keep_log
 from workers import local, rollouts
 
 log = logging.getLogger("hebb")
-AGGREGATES = {"mean": np.mean, "min": np.min}
+AGGREGATES = {"mean": np.mean, "min": np.min, "ranks": np.mean}  # of which the last says nothing
 MAX_DRAWN = 2**29  # bytes of noise that workers leave for the master; else it is drawn again
 KEPT_FAILURES = 50  # individuals that are kept, so that their failure can be repeated
 
@@ -151,9 +151,10 @@ def go_on(config: Training, folder: RunFolder, agents: list, theta: np.ndarray |
             statistics.load_state(folder.state)
             agent.statistics = statistics.as_block()
     pool = worker_pool(config, agents, n_workers, noise)
-    observer = Observer(config, folder, agent, strategy, statistics, stop)
+    observer = Observer(config, folder, agents, strategy, statistics, stop)
     try:
-        run(strategy, pool, observer, **part(config, "loop"))
+        apart = config.aggregate == "ranks"
+        run(strategy, pool, observer, apart=apart, **part(config, "loop"))
     except Stopped:
         observer.screen.say(
             f"stopped after generation {strategy.generation}; to go on:\n"
@@ -175,8 +176,8 @@ def go_on(config: Training, folder: RunFolder, agents: list, theta: np.ndarray |
 class Observer:
     """What happens beside evolution: the screen, the run folder, the log, and the wish to stop."""
 
-    def __init__(self, config: Training, folder: RunFolder, agent, strategy, statistics, stop):
-        self.config, self.folder, self.agent = config, folder, agent
+    def __init__(self, config: Training, folder: RunFolder, agents, strategy, statistics, stop):
+        self.config, self.folder, self.agents, self.agent = config, folder, agents, agents[0]
         self.strategy, self.statistics, self.stop = strategy, statistics, stop
         self.screen = Screen(config.quiet, config.generations, config.popsize)
         self.board = Board(folder.path) if config.tensorboard else None
@@ -216,6 +217,15 @@ class Observer:
         if self.failures == 1:
             self.screen.warn(f"a lifetime failed: {failure} (log.txt says how to repeat it)")
 
+    def means_by_world(self, results: list) -> dict:
+        """A column for each of several worlds, unless fitness.csv was begun without them."""
+        if len(self.agents) == 1:
+            return {}
+        means = np.mean([result.worlds for result in results if result.worlds], axis=0).tolist()
+        names = [f"mean in {agent.world}" for agent in self.agents]
+        begun = self.folder.rows[0] if self.folder.rows else names
+        return {name: mean for name, mean in zip(names, means, strict=True) if name in begun}
+
     def generation(self, row: dict, results: list) -> None:
         """A generation is complete."""
         state = self.strategy.state()
@@ -225,6 +235,7 @@ class Observer:
                     self.statistics.merge(*result.observed)
             state |= self.statistics.state()
             self.agent.statistics = self.statistics.as_block()
+        row |= self.means_by_world(results)
         before = self.folder.rows[-1]["elapsed"] if self.folder.rows else 0
         row["elapsed"] = round(before + row["seconds"], 3)
         blocks = self.agent.blocks(self.strategy.theta)

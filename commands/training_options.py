@@ -114,8 +114,9 @@ class Training:
     )
     aggregate: str = option(
         "mean",
-        "the fitness over several environments, conditions and episodes",
-        choices=("mean", "min"),
+        "the fitness over several environments, conditions and episodes; ranks: the mean, but"
+        " what counts is the sum of an individual's ranks in each of them, whatever their scale",
+        choices=("mean", "min", "ranks"),
         part="fitness",
     )
     episodes: int = option(

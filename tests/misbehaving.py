@@ -137,3 +137,8 @@ def kills_its_worker(env, strength=None, rng=None):
 
 def raises(env, strength=0.5, rng=None):
     raise RuntimeError("the world cannot change")
+
+
+def pays(env, strength=1.0, rng=None):
+    """A condition: every reward is multiplied."""
+    return gymnasium.wrappers.TransformReward(env, lambda reward: strength * reward)

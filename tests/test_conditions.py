@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ import environments
 from analysis.adaptation import Case, Kind, Knockout, run_case
 from analysis.comparison import curve, holm, interval_of_ratio, sign_flips, table, verdict
 from commands.agents import agents_for
+from commands.training import Observer
 from commands.training_options import Training
 from environments.conditions import CONDITIONS, ChangingWorld, chosen
 from fitness_functions import Agent, describe
-from workers.rollouts import Broadcast, evaluate
+from run_folder.checkpoints import RunFolder
+from workers.rollouts import Broadcast, Result, evaluate
 
 TASKS = ("AntBulletEnv-v0", "CarRacing-v0", "CartPole-v1", "Pendulum-v1", "FrozenLake-v1")
 NEUTRAL = {  # strengths that change nothing, where that is not 1
@@ -333,6 +336,39 @@ def test_a_run_in_changed_worlds_goes_on_and_is_evaluated_in_unchanged_ones(tmp_
     assert last[0] == last[1]
     shown = command("evaluate_hebb.py", "--run", runs[0], "--episodes", 2, "--seed", 0)
     assert shown.returncode == 0, shown.stderr
+
+
+def test_each_world_has_its_column_and_the_same_weight_whatever_it_pays(tmp_path):
+    runs = {}
+    for factor, aggregate in itertools.product((1, 0.1), ("mean", "ranks")):
+        folder = tmp_path / f"{aggregate} {factor}"
+        line = [*SHORT, "--generations", 2, "--folder", folder, "--aggregate", aggregate]
+        line += ["--conditions", f"misbehaving:pays={factor}", "dead_sensors"]
+        result = command("train_hebb.py", *line)
+        assert result.returncode == 0, result.stderr
+        runs[aggregate, factor] = RunFolder.open(run_folder(folder))
+    theta = {key: next(run.path.glob("*coeffs__2.dat")) for key, run in runs.items()}
+    assert theta["ranks", 1].read_bytes() == theta["ranks", 0.1].read_bytes()
+    assert theta["mean", 1].read_bytes() != theta["mean", 0.1].read_bytes()
+    for (_, factor), run in runs.items():
+        names = ["", f" with pays={factor}", " with dead_sensors=0.2"]
+        for row in run.rows:
+            means = [row[f"mean in CartPole-v1{name}"] for name in names]
+            assert np.mean(means) == pytest.approx(row["mean"])
+    one, tenth = (runs["ranks", factor].rows[0] for factor in (1, 0.1))
+    assert tenth["mean in CartPole-v1 with pays=0.1"] == pytest.approx(
+        0.1 * one["mean in CartPole-v1 with pays=1"]
+    )
+
+
+def test_a_run_that_was_begun_without_these_columns_goes_on_without_them(tmp_path):
+    agents = agents_for(Training(environment=["CartPole-v1"], conditions=["noise"], seed=1))
+    results = [Result(2.0, 0.0, 2, None, 0.0, worlds=(1.0, 3.0)), Result(-np.inf, 0.0, 0, "", 0.0)]
+    for rows, columns in (([], 2), ([{"mean": 1.0}], 0), ([{"mean in CartPole-v1": 1.0}], 1)):
+        folder = SimpleNamespace(rows=rows, path=tmp_path)
+        observer = Observer(Training(quiet=True), folder, agents, None, None, None)
+        found = observer.means_by_world(results)
+        assert list(found.values()) == [1.0, 3.0][:columns]
 
 
 @pytest.mark.parametrize("name, words", [("fog", ["fog", "noise"]), ("dark", ["dark", "images"])])

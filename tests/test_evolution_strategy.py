@@ -72,6 +72,26 @@ def test_one_step_is_the_equation_computed_by_hand():
     assert (es.lr, es.sigma) == (0.5 * 0.995, 0.2 * 0.999)
 
 
+def test_ranks_in_several_worlds_are_summed_whatever_their_scale():
+    rng = np.random.default_rng(4)
+    one, other = rng.standard_normal((2, 10))
+    one[3], other[3] = -np.inf, -np.inf  # it failed
+    thetas = []
+    for fitness in (np.column_stack([one, 1e6 * other]), np.column_stack([1e3 * one, other])):
+        es = strategy(n=30, popsize=10)
+        es.tell(fitness, np.zeros(10))
+        thetas.append(es.theta)
+    assert np.array_equal(*thetas) and thetas[0].any()
+    places = [np.argsort(np.argsort(world)) for world in (one, other)]
+    of_sums = strategy(n=30, popsize=10)
+    of_sums.tell(sum(places).astype(float), np.zeros(10))
+    assert np.array_equal(of_sums.theta, thetas[0])
+    alone, alike = strategy(n=30, popsize=10), strategy(n=30, popsize=10)
+    alone.tell(one, np.zeros(10))
+    alike.tell(np.column_stack([one, one]), np.zeros(10))
+    assert np.array_equal(alone.theta, alike.theta)
+
+
 def test_learning_rate_and_sigma_stop_decaying_at_their_floors():
     es = strategy(n=2, popsize=2, lr=0.001, sigma=0.01)
     es.tell([0.0, 1.0], [0.0, 0.0])

@@ -32,6 +32,7 @@ class Result(NamedTuple):
     failure: str | None
     seconds: float
     observed: tuple | None = None  # sums of its observations, where they are normalized
+    worlds: tuple[float, ...] = ()  # its mean in each of several; none where it failed
 
 
 def rollout(agent: Agent, theta: np.ndarray, seed: int, on_step: Callable | None = None) -> Outcome:
@@ -39,7 +40,7 @@ def rollout(agent: Agent, theta: np.ndarray, seed: int, on_step: Callable | None
     try:
         return agent.rollout(theta, seed, on_step)
     except Exception as error:
-        log.warning("%s with seed %d: %r", agent.interface.environment, seed, error, exc_info=True)
+        log.warning("%s, seed %d: %r", agent.world, seed, error, exc_info=True)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return Outcome(-math.inf, 0, reason[:MAX_REASON])
 
@@ -66,6 +67,10 @@ def evaluate(
     failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
     fitness = -math.inf if failure else float(aggregate([o.fitness for o in outcomes]))
     known = given.statistics.size and not failure
+    worlds = ()
+    if len(agents) > 1 and not failure:
+        each = np.reshape([outcome.fitness for outcome in outcomes], (len(agents), episodes))
+        worlds = tuple(each.mean(axis=1).tolist())
     return Result(
         fitness,
         agents[0].mean_square(theta),
@@ -73,4 +78,5 @@ def evaluate(
         failure,
         time.perf_counter() - begun,
         tuple(map(sum, zip(*observed, strict=True))) if known else None,
+        worlds,
     )
