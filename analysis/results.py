@@ -25,6 +25,10 @@ SHOWN = (1, 10, 20, 40, 80)  # generations in the table of what was tried
 CORES = 2  # of the machine of the runs that were begun before config.json said it
 MAX_RESULTS = 1 << 24  # bytes of a results.json
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+LEGS = {  # a short leg -> the body that has it
+    "short_front_left": "AntDamagedLeftBulletEnv-v0",
+    "short_back_right": "AntDamagedRightBulletEnv-v0",
+}
 # what the paper reports: mean and standard deviation over 100 episodes, where it gives them
 PAPER = {
     ("CarRacing-v0", "ABCD_lr"): "872 ± 11",
@@ -81,20 +85,24 @@ def rows(runs: list[RunFolder], name: str) -> list[dict]:
     generations = [*(one.best_of(one.kept()) for one in earlier), last]
     seconds = sum(one.rows[-1]["elapsed"] for one in runs)
     arguments, result = run.arguments, []
-    mirrored = ", mirrored" * bool(arguments.get("mirror"))  # unlike anything in the paper
+    conditions = arguments.get("conditions") or []
+    unlike = ", mirrored" * bool(arguments.get("mirror"))  # anything in the paper
+    unlike += f", {len(conditions) + 1} bodies" * bool(conditions)
+    seen = {*arguments["environment"], *(LEGS.get(name) for name in conditions)}
     for task, own in by_name.items():
         fitness = fitness_of(own)
         low, high = interval(fitness)
         failed = len(own) - fitness.size
-        unseen = "" if task in arguments["environment"] else " (unseen)"
+        unseen = "" if task in seen else " (unseen)"
         seeds = [episode["seed"] for episode in own]
         result.append(
             {
                 "agent": run.path.name + (which and f", θ of generation {which}"),
                 "task": task + unseen,
-                "rule": arguments["hebb_rule"] + mirrored,
-                "paper": "" if mirrored else PAPER.get((task, arguments["hebb_rule"]), ""),
+                "rule": arguments["hebb_rule"] + unlike,
+                "paper": "" if unlike else PAPER.get((task, arguments["hebb_rule"]), ""),
                 "fitness": fitness.mean(),
+                "unlike": unlike,
                 "ours": f"{fitness.mean():.1f} ± {fitness.std():.1f}"
                 + (f", {failed} failed" if failed else ""),
                 "95 % of the mean": f"{low:.1f} to {high:.1f}",
@@ -109,11 +117,11 @@ def rows(runs: list[RunFolder], name: str) -> list[dict]:
 
 
 def beside_the_paper(all_rows: list[dict]) -> str:
-    """A row per task, and per symmetry put in by hand: what the best plastic and the best static
-    agent that are shipped score, and the paper's."""
+    """A row per task, and per way of evolving that is not the paper's: what the best plastic and
+    the best static agent that are shipped score, and the paper's."""
     best: dict[str, dict[str, dict]] = {}
     for row in all_rows:
-        task = row["task"] + ", mirrored" * row["rule"].endswith("mirrored")
+        task = row["task"] + row["unlike"]
         kind = "static" if row["rule"].startswith("static") else "plastic"
         kinds = best.setdefault(task, {})
         kinds[kind] = max(kinds.get(kind, row), row, key=lambda one: one["fitness"])
@@ -162,7 +170,7 @@ def markdown() -> tuple[str, str]:
         " deviation of the fitness over 100 episodes, each with new random weights (static: the"
         " evolved ones) and a new world; the interval is the bootstrap's for the mean.",
         "",
-        table(all_rows, tuple(name for name in all_rows[0] if name != "fitness")),
+        table(all_rows, tuple(name for name in all_rows[0] if name not in ("fitness", "unlike"))),
         "",
     ]
     for folder, runs in zip(folders, agents, strict=True):

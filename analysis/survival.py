@@ -18,12 +18,13 @@ TRAINED = Path("trained")
 
 
 def pairs(trained: Path) -> list[tuple[Path, Path | None]]:
-    """Each plastic agent, and the static one that was evolved in the same environments, mirrored
-    or not like it."""
+    """Each plastic agent, and the static one that was evolved in the same worlds, mirrored or not
+    like it."""
     runs = [RunFolder.open(path.parent) for path in sorted(trained.glob("*/results.json"))]
 
     def alike(run: RunFolder) -> tuple:
-        return *run.arguments["environment"], run.arguments.get("mirror", False)
+        worlds = *run.arguments["environment"], *(run.arguments.get("conditions") or ())
+        return worlds, run.arguments.get("mirror", False)
 
     static = {alike(run): run.path for run in runs if run.arguments["hebb_rule"] == "static"}
     return [
