@@ -5,6 +5,7 @@ be told apart in print, and by colour-blind readers.
 """
 
 import io
+import itertools
 import textwrap
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from commands.replay_options import AgentFigure, Figure
 from commands.training_options import Training
 from fitness_functions import Agent
 from run_folder.checkpoints import RunFolder
+from run_folder.formats import IN_WORLD
 from run_folder.safe_files import write_file
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -73,13 +75,15 @@ def column(run: RunFolder, name: str) -> np.ndarray:
 
 def fitness(plt, paths: list[str], config: Figure):
     """Mean fitness over generations: one run of a setting with its population's standard deviation,
-    several as median and quartiles; θ's own score as dots."""
+    several as median and quartiles; θ's own score as dots; of one run alone the mean in each of
+    its worlds as well."""
     runs = [RunFolder.open(path) for path in paths]
     for run in runs:
         if not run.rows:
             raise ValueError(f"{run.path} has no complete generation yet")
     figure, axes = plt.subplots(figsize=(6.4, 4))
     groups = settings(runs)
+    worlds = [name for name in runs[0].rows[-1] if name.startswith(IN_WORLD) and len(runs) == 1]
     for (label, group), line in zip(groups.items(), lines(), strict=False):
         shown = min(len(run.rows) for run in group)
         x = column(group[0], "generation")[:shown]
@@ -94,6 +98,7 @@ def fitness(plt, paths: list[str], config: Figure):
             for run in group:
                 whole = column(run, "generation"), column(run, "mean")
                 axes.plot(*whole, color=line["color"], alpha=0.35, linewidth=0.6)
+        label += ", all worlds" * bool(worlds)
         last = f"{middle[-1]:.1f} ({low[-1]:.1f} to {high[-1]:.1f}) in generation {x[-1]:.0f}"
         print(f"{label}: {last}, {means.mean():.1f} over all of them")
         axes.fill_between(x, low, high, color=line["color"], alpha=0.2, linewidth=0)
@@ -102,6 +107,10 @@ def fitness(plt, paths: list[str], config: Figure):
             itself = column(run, "theta_mean")
             if np.isfinite(itself).any():
                 axes.plot(column(run, "generation"), itself, ".", color=line["color"])
+    for name, line in zip(worlds, itertools.islice(lines(), 1, None), strict=False):
+        means, world = column(runs[0], name), name.removeprefix(IN_WORLD)
+        print(f"{world}: {means[-1]:.1f}, {means.mean():.1f} over all generations")
+        axes.plot(x, means, label=world, linewidth=0.8, **line)
     several = any(len(group) > 1 for group in groups.values())
     band = "median and quartiles of runs" if several else "mean ± std of the population"
     axes.set(xlabel="generation", ylabel=f"fitness ({band})")

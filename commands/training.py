@@ -25,6 +25,7 @@ from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, 
 from machine.provenance import available_cores, worker_count
 from machine.startup import answer_signals
 from run_folder.checkpoints import RunFolder
+from run_folder.formats import IN_WORLD
 from run_folder.run_log import keep_log
 from workers import local, rollouts
 
@@ -222,7 +223,7 @@ class Observer:
         if len(self.agents) == 1:
             return {}
         means = np.mean([result.worlds for result in results if result.worlds], axis=0).tolist()
-        names = [f"mean in {agent.world}" for agent in self.agents]
+        names = [IN_WORLD + agent.world for agent in self.agents]
         begun = self.folder.rows[0] if self.folder.rows else names
         return {name: mean for name, mean in zip(names, means, strict=True) if name in begun}
 

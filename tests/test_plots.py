@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import command, run_folder
+from conftest import SHORT, command, run_folder
 from PIL import Image
 from test_optional_packages import without  # noqa: F401 (a fixture)
 
@@ -126,6 +126,18 @@ def test_runs_of_one_setting_are_one_curve_and_settings_are_labelled(
     svg = (tmp_path / "two.svg").read_text()
     assert "<!-- CartPole-v1, ABCD_lr (2 runs) -->" in svg
     assert "<!-- fitness (median and quartiles of runs) -->" in svg
+
+
+def test_a_run_in_several_worlds_shows_the_mean_in_each(short_run, tmp_path):
+    line = [*SHORT, "--generations", 2, "--folder", tmp_path / "runs", "--conditions", "noise"]
+    assert command("train_hebb.py", *line).returncode == 0
+    run = str(run_folder(tmp_path / "runs"))
+    draw("fitness", tmp_path / "x.svg", run=[run])
+    svg = (tmp_path / "x.svg").read_text()
+    for label in ("CartPole-v1, ABCD_lr, all worlds", "CartPole-v1", "CartPole-v1 with noise=0.3"):
+        assert f"<!-- {label} -->" in svg
+    draw("fitness", tmp_path / "x.svg", run=[run, str(short_run)])
+    assert "<!-- CartPole-v1 with noise=0.3 -->" not in (tmp_path / "x.svg").read_text()
 
 
 def test_a_lesion_shows_in_the_figures_of_lifetimes(short_run, tmp_path):
