@@ -70,7 +70,7 @@ def fitness_of(own: list[dict]) -> np.ndarray:
 
 
 def lineage(run: RunFolder) -> list[RunFolder]:
-    """The runs that led to an agent, each started from the best of the one before it."""
+    """The runs that led to an agent, each started from the agent of the one before it."""
     earlier = run.arguments.get("start_from")
     return [*(lineage(RunFolder.open(ROOT / earlier)) if earlier else []), run]
 
@@ -82,7 +82,8 @@ def rows(runs: list[RunFolder], name: str) -> list[dict]:
     by_name = episodes(run.path, name)
     which = Path(name).stem.partition("_")[2]
     last = int(which or run.rows[-1]["generation"])
-    generations = [*(one.best_of(one.kept()) for one in earlier), last]
+    followed = zip(earlier, runs[1:], strict=True)
+    generations = [one.number_of(next_.arguments.get("which", "best")) for one, next_ in followed]
     seconds = sum(one.rows[-1]["elapsed"] for one in runs)
     arguments, result = run.arguments, []
     conditions = arguments.get("conditions") or []
@@ -107,7 +108,7 @@ def rows(runs: list[RunFolder], name: str) -> list[dict]:
                 + (f", {failed} failed" if failed else ""),
                 "95 % of the mean": f"{low:.1f} to {high:.1f}",
                 "seeds": f"{min(seeds)} to {max(seeds)}",
-                "generations": " + ".join(map(str, generations)),
+                "generations": " + ".join(map(str, [*generations, last])),
                 "population": str(arguments["popsize"]),
                 "hours": f"{seconds / 3600:.1f}",
                 "hardware": f"{run.config.get('cores', CORES)} cores, {run.config['platform']}",

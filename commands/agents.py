@@ -76,12 +76,14 @@ def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
     From a static run any rule with D begins as a drift towards its weights; from a network that is
     not mirrored that of `--mirror` begins with half of the hidden neurons, see `mirroring`."""
     agent = agents[0]
+    if not config.start_from and config.which != Training.which:
+        raise ValueError(f"--which {config.which}: of which run? It needs --start_from")
     if not config.start_from:
         return agent.first_theta(config.seed, config.distribution)
     if config.normalize_observations or config.shared_rules:
         name = "normalize_observations" if config.normalize_observations else "shared_rules"
         raise ValueError(f"--start_from and --{name} do not go together: .dat files do not tell it")
-    paths = load_agent(config.start_from)
+    paths = load_agent(config.start_from, config.which)
     before = RunFolder.open(config.start_from).arguments
     rule = rule_of(before["hebb_rule"])
     same = {"interface": agent.interface, "hidden": config.hidden, "recurrent": config.recurrent}

@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 
 from commands.options import AT_LEAST_1, NOT_NEGATIVE, PAIRS, UNIT, option
-from commands.training_options import HEBB_RULE, INIT_WEIGHTS, MAX_STEPS, REFERENCE, THREADS
+from commands.training_options import (
+    HEBB_RULE,
+    INIT_WEIGHTS,
+    MAX_STEPS,
+    REFERENCE,
+    THREADS,
+    WHICH,
+)
 
 LAYERS = (lambda layers: min(layers) >= 1, "layers counted from 1 at the input")
-WHICH = {"default": "best", "meaning": "generation of the run: best, last or its number"}
 
 
 @dataclass(frozen=True)

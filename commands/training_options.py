@@ -43,6 +43,10 @@ MAX_STEPS = {
     "meaning": "limit of steps in a lifetime (10000 where the environment has none of its own)",
     "check": AT_LEAST_1,
 }
+WHICH = {
+    "default": "best",
+    "meaning": "agent of a run: best, last or the number of its generation",
+}
 
 
 @dataclass(frozen=True)
@@ -267,8 +271,9 @@ class Training:
         resumable=True,
     )
     start_from: str | None = option(
-        None, "run folder whose best agent is the first θ, in place of chance", part="start"
+        None, "run folder whose agent is the first θ, in place of chance", part="start"
     )
+    which: str = option(**WHICH, part="start")
     resume: str | None = option(
         None, "run folder to go on with; needs no other option", part="output", resumable=True
     )

@@ -193,6 +193,19 @@ class RunFolder:
         rows = [row for row in self.rows if row["generation"] in generations]
         return best_generation(rows) if rows else max(generations)
 
+    def number_of(self, which: str | int) -> int:
+        """The generation that `load_agent` calls so; FileError where it was not kept."""
+        files, path = self.kept(), self.path
+        if not files:
+            raise FileError(f"{path} holds no .dat of a complete generation")
+        named = {"last": max(files), "best": self.best_of(files)}
+        chosen = named.get(which, int(which) if str(which).isdecimal() else None)
+        if chosen not in files:
+            kept = ", ".join(map(str, files))
+            kept = kept if len(files) < 20 else f"{min(files)} to {max(files)}"
+            raise FileError(f"generation {which} is not in {path}; allowed: best, last, {kept}")
+        return chosen
+
     def _write_config(self) -> None:
         write_file(self.path / "config.json", json.dumps(self.config, indent=1).encode())
 
@@ -245,15 +258,7 @@ def load_agent(path: str | Path, which: str | int = "best") -> dict[str, Path]:
     Works without state.npz, so that an agent can be shipped as .dat, config.json, fitness.csv.
     """
     run = RunFolder.open(path)
-    files = run.kept()
-    if not files:
-        raise FileError(f"{path} holds no .dat of a complete generation")
-    named = {"last": max(files), "best": run.best_of(files)}
-    chosen = named.get(which, int(which) if str(which).isdecimal() else None)
-    if chosen not in files:
-        kept = ", ".join(map(str, files)) if len(files) < 20 else f"{min(files)} to {max(files)}"
-        raise FileError(f"generation {which} is not in {path}; allowed: best, last, {kept}")
-    return files[chosen]
+    return run.kept()[run.number_of(which)]
 
 
 def best_generation(rows: list[dict]) -> int:

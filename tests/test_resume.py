@@ -129,11 +129,14 @@ def test_flags_that_say_what_the_run_has_are_accepted(short_run, tmp_path):
     assert outcome(copy) == outcome(short_run)
 
 
-def test_a_run_starts_from_the_best_agent_of_another(short_run, tmp_path):
+@pytest.mark.parametrize("which", ["best", "1"])
+def test_a_run_starts_from_an_agent_of_another(which, short_run, tmp_path):
     given = shutil.copytree(short_run, tmp_path / "given")
-    still = ["--lr", 1e-9, "--start_from", given, "--folder", tmp_path / "runs"]
+    still = ["--lr", 1e-9, "--start_from", given, "--which", which, "--folder", tmp_path / "runs"]
     run = train(tmp_path / "runs", *SHORT, "--generations", 1, *still)
-    (best,), (own,) = (checkpoints.load_agent(path).values() for path in (given, run))
+    (best,) = checkpoints.load_agent(given, which).values()
+    (own,) = checkpoints.load_agent(run).values()
+    assert (which == "1") == best.name.endswith("__1.dat")
     np.testing.assert_allclose(checkpoints.load_dat(own), checkpoints.load_dat(best), atol=1e-5)
     shutil.rmtree(given)  # from its first generation on, a run needs no other
     assert len(checkpoints.RunFolder.open(resume(run, "--generations", 2)).rows) == 2
@@ -145,6 +148,7 @@ def test_a_run_starts_from_the_best_agent_of_another(short_run, tmp_path):
         (["nowhere"], ["nowhere", "does not exist"]),
         (["RUN", "--hebb_rule", "AD"], ["its rule is ABCD_lr", "AD"]),
         (["RUN", "--hidden", "5"], ["holds", "values"]),
+        (["RUN", "--which", "7"], ["generation 7", "best, last, 1, 2, 3"]),
         (["RUN", "--shared_rules", "4"], ["--shared_rules"]),
         (["RUN", "--normalize_observations"], ["--normalize_observations"]),
     ],
@@ -156,4 +160,5 @@ def test_what_cannot_be_started_from_is_reported_in_one_line(
     line = [short_run if word == "RUN" else word for word in arguments]
     result = command("train_hebb.py", *SHORT, "--folder", tmp_path, "--start_from", *line)
     refused(result, *words)
+    refused(command("train_hebb.py", *SHORT, "--which", 1), "--which 1", "--start_from")
     assert not list(tmp_path.iterdir())
