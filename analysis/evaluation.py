@@ -16,6 +16,7 @@ from analysis.films import Reel, check_film, frames_per_second, write_film
 from analysis.trials import Plan, Trial, as_json, compare, plan, run_trial, table
 from commands.agents import agents_of_files, agents_of_run
 from commands.replay_options import Evaluation
+from environments.conditions import seen_in
 from fitness_functions import Agent
 from machine.provenance import worker_count
 from run_folder.checkpoints import RunFolder
@@ -191,7 +192,7 @@ def write_json(config: Evaluation, agents, table: list, episodes, results: list[
 def report(config: Evaluation, agents, episodes, results, seconds: float) -> None:
     """A row per environment, and each episode with --json."""
     width = max(len(agent.interface.environment) for agent in agents)
-    rows, trained = [], RunFolder.open(config.run).arguments["environment"] if config.run else []
+    rows, seen = [], seen_in(RunFolder.open(config.run).arguments) if config.run else set()
     for index, agent in enumerate(agents):
         own = [r for e, r in zip(episodes, results, strict=True) if e.environment == index]
         fitness = np.array([r.fitness for r in own if r.failure is None])
@@ -199,8 +200,8 @@ def report(config: Evaluation, agents, episodes, results, seconds: float) -> Non
         mean, std = (fitness.mean(), fitness.std()) if fitness.size else (np.nan, np.nan)
         name = agent.interface.environment
         line = f"{name:{width}}  {mean:9.2f} ± {std:.2f} over {len(own)} episodes"
-        if trained and len(agents) > 1:
-            line += "  (seen)" if name in trained else "  (unseen)"
+        if seen and len(agents) > 1:
+            line += "  (seen)" if name in seen else "  (unseen)"
         reason = next((r.failure for r in own if r.failure), None)
         print(line + (f", {failed} of them failed: {reason}" if failed else ""))
         known = {"mean": mean, "std": std} if fitness.size else {"mean": None, "std": None}

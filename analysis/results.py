@@ -16,6 +16,7 @@ from analysis import survival
 from analysis.settings import settings
 from commands.options import options_of
 from commands.training_options import Training
+from environments.conditions import seen_in
 from run_folder.checkpoints import RunFolder
 from run_folder.safe_files import read_with
 
@@ -25,10 +26,6 @@ SHOWN = (1, 10, 20, 40, 80)  # generations in the table of what was tried
 CORES = 2  # of the machine of the runs that were begun before config.json said it
 MAX_RESULTS = 1 << 24  # bytes of a results.json
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
-LEGS = {  # a short leg -> the body that has it
-    "short_front_left": "AntDamagedLeftBulletEnv-v0",
-    "short_back_right": "AntDamagedRightBulletEnv-v0",
-}
 # what the paper reports: mean and standard deviation over 100 episodes, where it gives them
 PAPER = {
     ("CarRacing-v0", "ABCD_lr"): "872 ± 11",
@@ -89,7 +86,7 @@ def rows(runs: list[RunFolder], name: str) -> list[dict]:
     conditions = arguments.get("conditions") or []
     unlike = ", mirrored" * bool(arguments.get("mirror"))  # anything in the paper
     unlike += f", {len(conditions) + 1} bodies" * bool(conditions)
-    seen = {*arguments["environment"], *(LEGS.get(name) for name in conditions)}
+    seen = seen_in(arguments)
     for task, own in by_name.items():
         fitness = fitness_of(own)
         low, high = interval(fitness)

@@ -153,6 +153,19 @@ CONDITIONS = (
     Condition("weak_engine", 0.5, CAR, weak_engine, "factor on the engine's power"),
 )  # fmt: skip
 
+DAMAGED = {  # a condition -> the environment that has the same body
+    "short_front_left": "AntDamagedLeftBulletEnv-v0",
+    "short_back_right": "AntDamagedRightBulletEnv-v0",
+}
+
+
+def seen_in(arguments: dict) -> set[str]:
+    """The ids of the environments that evolution with these arguments of a run has seen."""
+    given = arguments["environment"]
+    names = [name.removesuffix("=0.25") for name in arguments.get("conditions") or ()]
+    bodies = {DAMAGED[name] for name in names if name in DAMAGED}
+    return bodies | {*([given] if isinstance(given, str) else given)}
+
 
 def as_table() -> str:
     """The conditions as a Markdown table, as the README has it; those of the legs in one row."""

@@ -15,7 +15,7 @@ from analysis.comparison import curve, holm, interval_of_ratio, sign_flips, tabl
 from commands.agents import agents_for
 from commands.training import Observer
 from commands.training_options import Training
-from environments.conditions import CONDITIONS, ChangingWorld, chosen
+from environments.conditions import CONDITIONS, ChangingWorld, chosen, seen_in
 from fitness_functions import Agent, describe
 from run_folder.checkpoints import RunFolder
 from workers.rollouts import Broadcast, Result, evaluate
@@ -110,6 +110,14 @@ def test_short_legs_are_those_of_the_damaged_bodies(leg, side):
     for after in (0, 20):
         seen = episode("AntBulletEnv-v0", row.change(5), after)
         assert differs(seen, episode("AntBulletEnv-v0", swap, after)) == []
+
+
+def test_a_body_that_evolution_had_by_a_condition_was_seen():
+    plain = {"environment": ["AntBulletEnv-v0"]}
+    assert seen_in(plain) == seen_in({"environment": "AntBulletEnv-v0"}) == {"AntBulletEnv-v0"}
+    for name in ("short_back_right", "short_back_right=0.25"):
+        seen = seen_in(plain | {"conditions": [name, "short_front_left=0.5", "noise"]})
+        assert seen == {"AntBulletEnv-v0", "AntDamagedRightBulletEnv-v0"}
 
 
 @pytest.mark.parametrize("leg", range(4))
