@@ -85,7 +85,7 @@ def rows(runs: list[RunFolder], name: str) -> list[dict]:
     arguments, result = run.arguments, []
     conditions = arguments.get("conditions") or []
     unlike = ", mirrored" * bool(arguments.get("mirror"))  # anything in the paper
-    unlike += f", {len(conditions) + 1} bodies" * bool(conditions)
+    unlike += f", {len(conditions) + 1} worlds" * bool(conditions)
     seen = seen_in(arguments)
     for task, own in by_name.items():
         fitness = fitness_of(own)

@@ -30,7 +30,8 @@ from run_folder.run_log import keep_log
 from workers import local, rollouts
 
 log = logging.getLogger("hebb")
-AGGREGATES = {"mean": np.mean, "min": np.min, "ranks": np.mean}  # of which the last says nothing
+# of the fitness in all worlds and episodes; with ranks that is what is shown, see `tell`
+AGGREGATES = {"mean": np.mean, "min": np.min, "ranks": np.mean}
 MAX_DRAWN = 2**29  # bytes of noise that workers leave for the master; else it is drawn again
 KEPT_FAILURES = 50  # individuals that are kept, so that their failure can be repeated
 
