@@ -160,5 +160,10 @@ def test_what_cannot_be_started_from_is_reported_in_one_line(
     line = [short_run if word == "RUN" else word for word in arguments]
     result = command("train_hebb.py", *SHORT, "--folder", tmp_path, "--start_from", *line)
     refused(result, *words)
-    refused(command("train_hebb.py", *SHORT, "--which", 1), "--which 1", "--start_from")
+    assert not list(tmp_path.iterdir())
+
+
+def test_which_agent_needs_a_run_to_start_from(refused, tmp_path):
+    result = command("train_hebb.py", *SHORT, "--folder", tmp_path, "--which", 1)
+    refused(result, "--which 1", "--start_from")
     assert not list(tmp_path.iterdir())
