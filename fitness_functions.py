@@ -11,7 +11,7 @@ from gymnasium.spaces import Box
 
 import environments
 import seeds
-from environments.conditions import ChangingWorld, Condition
+from environments.conditions import Condition
 from environments.observations import Normalizer, Statistics
 from environments.tasks import Interface, interface_of
 from genome import Genome
@@ -183,7 +183,7 @@ class Agent(Genome):
         """The same agent in a world that has changed before its first step."""
         other = copy.copy(self)
         other.world = f"{self.world} with {condition}"
-        other.around = lambda env, seed: ChangingWorld(env, condition.change(seed), after=0)
+        other.around = condition.around()
         return other
 
     def warm_up(self) -> None:

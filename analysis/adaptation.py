@@ -19,7 +19,7 @@ from analysis.experiments import Freeze, together
 from commands.agents import agents_of_run
 from commands.replay_options import Evaluation
 from commands.screen import Bar
-from environments.conditions import ChangingWorld, chosen
+from environments.conditions import chosen
 from fitness_functions import Agent
 from machine.provenance import worker_count
 from run_folder.checkpoints import load_agent
@@ -91,7 +91,7 @@ def run_case(kinds: dict[str, Kind], changes: Sequence, _, case: Case) -> CaseRe
         theta = change.change(agent, theta)
     elif change:
         after = case.at + agent.interface.task.burn_in if case.at else 0
-        agent.around = lambda env, seed: ChangingWorld(env, change.change(seed), after)
+        agent.around = change.around(after)
     rewards: list[float] = []
     calls: list[Callable] = [lambda t, activations, weights, reward: rewards.append(reward)]
     if kinds[case.kind].freezes:

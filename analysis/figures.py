@@ -83,7 +83,8 @@ def fitness(plt, paths: list[str], config: Figure):
             raise ValueError(f"{run.path} has no complete generation yet")
     figure, axes = plt.subplots(figsize=(6.4, 4))
     groups = settings(runs)
-    worlds = [name for name in runs[0].rows[-1] if name.startswith(IN_WORLD) and len(runs) == 1]
+    worlds = [name for name in runs[0].rows[-1] if name.startswith(IN_WORLD)]
+    worlds = worlds if len(runs) == 1 else []
     for (label, group), line in zip(groups.items(), lines(), strict=False):
         shown = min(len(run.rows) for run in group)
         x = column(group[0], "generation")[:shown]

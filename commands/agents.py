@@ -76,9 +76,9 @@ def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
     From a static run any rule with D begins as a drift towards its weights; from a network that is
     not mirrored that of `--mirror` begins with half of the hidden neurons, see `mirroring`."""
     agent = agents[0]
-    if not config.start_from and config.which != Training.which:
-        raise ValueError(f"--which {config.which}: of which run? It needs --start_from")
     if not config.start_from:
+        if config.which != Training.which:
+            raise ValueError(f"--which {config.which}: of which run? It needs --start_from")
         return agent.first_theta(config.seed, config.distribution)
     if config.normalize_observations or config.shared_rules:
         name = "normalize_observations" if config.normalize_observations else "shared_rules"

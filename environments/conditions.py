@@ -121,6 +121,10 @@ class Condition(NamedTuple):
         """env -> env, with the random numbers of this episode."""
         return lambda env: self.apply(env, self.strength, seeds.stream(seed, CONDITION))
 
+    def around(self, after: int = 0) -> Callable:
+        """(env, seed) -> env that changes so after `after` steps, as `Agent.around` takes it."""
+        return lambda env, seed: ChangingWorld(env, self.change(seed), after)
+
 
 CONDITIONS = (
     Condition("noise", 0.3, BOXES, noise, "standard deviation of noise on every sensor"),
