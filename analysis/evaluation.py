@@ -16,7 +16,6 @@ from analysis.films import Reel, check_film, frames_per_second, write_film
 from analysis.trials import Plan, Trial, as_json, compare, plan, run_trial, table
 from commands.agents import agents_of_files, agents_of_run
 from commands.replay_options import Evaluation
-from environments.conditions import seen_in
 from fitness_functions import Agent
 from machine.provenance import worker_count
 from run_folder.checkpoints import RunFolder
@@ -192,7 +191,7 @@ def write_json(config: Evaluation, agents, table: list, episodes, results: list[
 def report(config: Evaluation, agents, episodes, results, seconds: float) -> None:
     """A row per environment, and each episode with --json."""
     width = max(len(agent.interface.environment) for agent in agents)
-    rows, seen = [], seen_in(RunFolder.open(config.run).arguments) if config.run else set()
+    rows, seen = [], RunFolder.open(config.run).seen if config.run else set()
     for index, agent in enumerate(agents):
         own = [r for e, r in zip(episodes, results, strict=True) if e.environment == index]
         fitness = np.array([r.fitness for r in own if r.failure is None])

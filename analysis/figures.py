@@ -192,8 +192,8 @@ def scores(plt, paths: list[str], config: Figure):
             look = {"color": "black", "markerfacecolor": line["color"], "capsize": 4}
             axes.errorbar([position], [mean], ends, fmt="o", **look)
         axes.plot([], [], "o", color=line["color"], label=labels[run.path])
-    trained = {name for run in runs for name in run.arguments["environment"]}
-    ticks = [name if name in trained else f"{name}\n(unseen)" for name in names]
+    seen = set().union(*(run.seen for run in runs))
+    ticks = [name if name in seen else f"{name}\n(unseen)" for name in names]
     size = "small" if max(map(len, names)) > 20 else "medium"  # else long ids overlap
     axes.set_xticks(np.arange(len(names)), ticks, fontsize=size)
     axes.set_xlim(-0.7, len(names) - 0.3)  # else the dots of one name spread over the figure

@@ -16,7 +16,6 @@ from analysis import survival
 from analysis.settings import settings
 from commands.options import options_of
 from commands.training_options import Training
-from environments.conditions import seen_in
 from run_folder.checkpoints import RunFolder
 from run_folder.safe_files import read_with
 
@@ -86,7 +85,7 @@ def rows(runs: list[RunFolder], name: str) -> list[dict]:
     conditions = arguments.get("conditions") or []
     unlike = ", mirrored" * bool(arguments.get("mirror"))  # anything in the paper
     unlike += f", {len(conditions) + 1} worlds" * bool(conditions)
-    seen = seen_in(arguments)
+    seen = set().union(*(one.seen for one in runs))
     for task, own in by_name.items():
         fitness = fitness_of(own)
         low, high = interval(fitness)

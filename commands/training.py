@@ -72,7 +72,8 @@ def train(given: dict) -> int:
     theta = first_theta(config, agents)
     reach(config)
     stop = StopSignal()  # until here, while there is nothing to save, a signal ends all at once
-    with RunFolder.create(config.folder, asdict(config)) as folder:
+    before = RunFolder.open(config.start_from) if config.start_from else None
+    with RunFolder.create(config.folder, asdict(config), before) as folder:
         screen.say(f"run folder {folder.path}")
         return go_on(config, folder, agents, theta, stop)
 

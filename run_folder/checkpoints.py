@@ -1,6 +1,6 @@
 """The run folder: everything that is written to or read from `<folder>/<run id>/`.
 
-    config.json                  arguments, command line, versions, git commit
+    config.json                  arguments, command line, versions, git commit, worlds seen before
     state.npz                    the last complete generation: what a resume needs
     fitness.csv                  a row per generation        } made anew from state.npz
     Fitness_values_ID_ENV.npy    mean fitness per generation } when a run is resumed
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from environments.conditions import seen_in
 from machine.provenance import provenance
 from run_folder.dat_files import (
     dat_name,
@@ -73,10 +74,13 @@ class RunFolder:
         self._lock: int | None = None
 
     @classmethod
-    def create(cls, folder: str | Path, arguments: dict) -> "RunFolder":
+    def create(
+        cls, folder: str | Path, arguments: dict, before: "RunFolder | None" = None
+    ) -> "RunFolder":
         """Make `<folder>/<run id>/` with its config.json, locked for writing.
 
         The run id is the time in seconds, as in the reference, or the next number that is free.
+        before: the run from whose agent this one starts.
         """
         run_id = int(time.time())
         try:
@@ -93,6 +97,8 @@ class RunFolder:
         run = cls(Path(folder) / str(run_id))
         run._lock = lock_file(run.path / ".lock")
         run.config = {"format": FORMAT, "run_id": str(run_id), "arguments": arguments}
+        if before:
+            run.config["seen_before"] = sorted(before.seen)
         run.config |= provenance()
         run._write_config()
         return run
@@ -136,6 +142,11 @@ class RunFolder:
     @property
     def arguments(self) -> dict:
         return self.config["arguments"]
+
+    @property
+    def seen(self) -> set[str]:
+        """The ids of the environments that evolution has seen, here and in the runs before."""
+        return seen_in(self.arguments) | set(self.config.get("seen_before", ()))
 
     def change_arguments(self, **changes) -> None:
         """Note in config.json what a resume may change, `generations` for one."""

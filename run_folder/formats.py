@@ -34,6 +34,9 @@ def decode_config(file) -> dict:
     for name, kind in NEEDED.items():
         if not isinstance(config["arguments"].get(name), kind):
             raise FileError(f"has no valid argument {name}")
+    before = config.get("seen_before", [])
+    if not isinstance(before, list) or not all(isinstance(name, str) for name in before):
+        raise FileError("has no valid list seen_before")
     if config["arguments"]["print_every"] < 1:
         raise FileError("has a print_every below 1")
     return config

@@ -142,6 +142,19 @@ def test_a_run_starts_from_an_agent_of_another(which, short_run, tmp_path):
     assert len(checkpoints.RunFolder.open(resume(run, "--generations", 2)).rows) == 2
 
 
+def test_what_the_run_before_has_seen_is_seen(short_run, tmp_path):
+    other = [*SHORT, "--environment", "CartPole-v0", "--generations", 1]
+    run = train(tmp_path, *other, "--folder", tmp_path, "--start_from", short_run)
+    both = ["--environment", "CartPole-v0", "CartPole-v1", "--episodes", 1]
+    for folder, marks in ((run, ["(seen)"] * 2), (short_run, ["(unseen)", "(seen)"])):
+        shown = command("evaluate_hebb.py", "--run", folder, *both).stdout.splitlines()
+        assert [line.split()[-1] for line in shown[:2]] == marks
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"seen_before": [1]}))
+    with pytest.raises(checkpoints.FileError, match="no valid list seen_before"):
+        checkpoints.RunFolder.open(run)
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
