@@ -23,8 +23,7 @@ def pairs(trained: Path) -> list[tuple[Path, Path | None]]:
     runs = [RunFolder.open(path.parent) for path in sorted(trained.glob("*/results.json"))]
 
     def alike(run: RunFolder) -> tuple:
-        worlds = *run.arguments["environment"], *(run.arguments.get("conditions") or ())
-        return worlds, run.arguments.get("mirror", False)
+        return frozenset(run.seen), run.arguments.get("mirror", False)
 
     static = {alike(run): run.path for run in runs if run.arguments["hebb_rule"] == "static"}
     return [
@@ -32,11 +31,15 @@ def pairs(trained: Path) -> list[tuple[Path, Path | None]]:
     ]
 
 
-def command(folder: Path, static: str | None, what: str = "conditions") -> list[str]:
-    """The words behind `python evaluate_hebb.py` that make a file of this section."""
+def command(folder: Path, static: Path | None, what: str = "conditions") -> list[str]:
+    """The words behind `python evaluate_hebb.py` that make a file of this section: in the first
+    world of the static agent, which the last run of the plastic one may not have had."""
     words = ["--run", f"trained/{folder.name}", f"--{what}", "all"]
+    if static:
+        own, where = (RunFolder.open(run).arguments["environment"][0] for run in (folder, static))
+        words += ["--environment", where] if where != own else []
     if static and what == "conditions":
-        words += ["--against", f"trained/{static}"]
+        words += ["--against", f"trained/{static.name}"]
     return words
 
 
@@ -81,7 +84,7 @@ def markdown(trained: Path) -> list[str]:
         parts += [
             f"### {folder.name} in {record['environment']}",
             "",
-            f"    python evaluate_hebb.py {' '.join(command(folder, static and static.name))}",
+            f"    python evaluate_hebb.py {' '.join(command(folder, static))}",
             "",
             f"Seeds {record['seeds'][0]} to {record['seeds'][-1]}; agent `{record['files'][0]}`.",
             "",
@@ -115,7 +118,7 @@ def main() -> None:
     os.chdir(Path(__file__).resolve().parents[1])
     for folder, static in pairs(TRAINED):
         for what in ("conditions", "knockout"):
-            words = command(folder, static and static.name, what)
+            words = command(folder, static, what)
             words += ["--json", str(folder / f"{what.removesuffix('s')}s.json")]
             print("python evaluate_hebb.py", *words, flush=True)
             evaluate(complete(Evaluation, vars(parser(Evaluation, "").parse_args(words))))
