@@ -85,12 +85,11 @@ def rows(runs: list[RunFolder], name: str) -> list[dict]:
     conditions = arguments.get("conditions") or []
     unlike = ", mirrored" * bool(arguments.get("mirror"))  # anything in the paper
     unlike += f", {len(conditions) + 1} worlds" * bool(conditions)
-    seen = set().union(*(one.seen for one in runs))
     for task, own in by_name.items():
         fitness = fitness_of(own)
         low, high = interval(fitness)
         failed = len(own) - fitness.size
-        unseen = "" if task in seen else " (unseen)"
+        unseen = "" if task in run.seen else " (unseen)"
         seeds = [episode["seed"] for episode in own]
         result.append(
             {

@@ -17,29 +17,27 @@ from run_folder.checkpoints import RunFolder
 TRAINED = Path("trained")
 
 
-def pairs(trained: Path) -> list[tuple[Path, Path | None]]:
+def pairs(trained: Path) -> list[tuple[RunFolder, RunFolder | None]]:
     """Each plastic agent, and the static one that was evolved in the same worlds, mirrored or not
     like it."""
     runs = [RunFolder.open(path.parent) for path in sorted(trained.glob("*/results.json"))]
 
     def alike(run: RunFolder) -> tuple:
-        return frozenset(run.seen), run.arguments.get("mirror", False)
+        conditions = tuple(run.arguments.get("conditions") or ())
+        return frozenset(run.seen), conditions, run.arguments.get("mirror", False)
 
-    static = {alike(run): run.path for run in runs if run.arguments["hebb_rule"] == "static"}
-    return [
-        (run.path, static.get(alike(run))) for run in runs if run.arguments["hebb_rule"] != "static"
-    ]
+    static = {alike(run): run for run in runs if run.arguments["hebb_rule"] == "static"}
+    return [(run, static.get(alike(run))) for run in runs if run.arguments["hebb_rule"] != "static"]
 
 
-def command(folder: Path, static: Path | None, what: str = "conditions") -> list[str]:
+def command(run: RunFolder, static: RunFolder | None, what: str = "conditions") -> list[str]:
     """The words behind `python evaluate_hebb.py` that make a file of this section: in the first
     world of the static agent, which the last run of the plastic one may not have had."""
-    words = ["--run", f"trained/{folder.name}", f"--{what}", "all"]
+    words = ["--run", f"trained/{run.path.name}", f"--{what}", "all"]
     if static:
-        own, where = (RunFolder.open(run).arguments["environment"][0] for run in (folder, static))
+        own, where = (one.arguments["environment"][0] for one in (run, static))
         words += ["--environment", where] if where != own else []
-    if static and what == "conditions":
-        words += ["--against", f"trained/{static.name}"]
+        words += ["--against", f"trained/{static.path.name}"] if what == "conditions" else []
     return words
 
 
@@ -76,15 +74,15 @@ def claim(sections: list[dict]) -> str:
 def markdown(trained: Path) -> list[str]:
     """The section of RESULTS.md, by lines; none where no agent has a conditions.json."""
     parts: list[str] = []
-    for folder, static in pairs(trained):
-        if not (folder / "conditions.json").exists():
+    for run, static in pairs(trained):
+        if not (run.path / "conditions.json").exists():
             continue
-        record = read(folder, "conditions")
+        record = read(run.path, "conditions")
         sections = record["sections"]
         parts += [
-            f"### {folder.name} in {record['environment']}",
+            f"### {run.path.name} in {record['environment']}",
             "",
-            f"    python evaluate_hebb.py {' '.join(command(folder, static))}",
+            f"    python evaluate_hebb.py {' '.join(command(run, static))}",
             "",
             f"Seeds {record['seeds'][0]} to {record['seeds'][-1]}; agent `{record['files'][0]}`.",
             "",
@@ -116,10 +114,10 @@ def main() -> None:
     from commands.replay_options import Evaluation
 
     os.chdir(Path(__file__).resolve().parents[1])
-    for folder, static in pairs(TRAINED):
+    for run, static in pairs(TRAINED):
         for what in ("conditions", "knockout"):
-            words = command(folder, static, what)
-            words += ["--json", str(folder / f"{what.removesuffix('s')}s.json")]
+            words = command(run, static, what)
+            words += ["--json", str(run.path / f"{what.removesuffix('s')}s.json")]
             print("python evaluate_hebb.py", *words, flush=True)
             evaluate(complete(Evaluation, vars(parser(Evaluation, "").parse_args(words))))
 

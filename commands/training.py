@@ -70,9 +70,9 @@ def train(given: dict) -> int:
         screen.say(f"seed {config.seed}")
     agents = agents_for(config)  # before a folder is made: the environment may be unknown
     theta = first_theta(config, agents)
+    before = RunFolder.open(config.start_from) if config.start_from else None
     reach(config)
     stop = StopSignal()  # until here, while there is nothing to save, a signal ends all at once
-    before = RunFolder.open(config.start_from) if config.start_from else None
     with RunFolder.create(config.folder, asdict(config), before) as folder:
         screen.say(f"run folder {folder.path}")
         return go_on(config, folder, agents, theta, stop)

@@ -1,12 +1,15 @@
 """The published numbers are those of the published agents."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from conftest import ROOT, command
 
-from analysis import results
+from analysis import results, survival
+from commands.training_options import Training
+from run_folder.checkpoints import RunFolder
 
 FOLDERS = sorted(path.parent for path in results.TRAINED.glob("*/results.json"))
 
@@ -51,3 +54,20 @@ def test_a_few_episodes_of_the_table_are_repeated(folder, tmp_path):
         rounding = 1e-12 if "Bullet" in episode["environment"] else 0
         expected = pytest.approx(same.pop("fitness"), rel=rounding, abs=0)
         assert episode.pop("fitness") == expected and episode == same
+
+
+def test_a_plastic_agent_is_compared_with_the_static_one_of_the_worlds_it_has_seen(tmp_path):
+    def run(worlds, before=None, **arguments):
+        whole = asdict(Training(environment=worlds, **arguments))
+        with RunFolder.create(tmp_path, whole, before) as made:
+            (made.path / "results.json").touch()
+        return made
+
+    static = run(["one", "other"], hebb_rule="static")
+    curriculum = run(["other"], run(["one"]))
+    changed = run(["one", "other"], conditions=["noise"])
+    of = {plastic.path: against for plastic, against in survival.pairs(tmp_path)}
+    assert of[curriculum.path].path == static.path and of[changed.path] is None
+    words = survival.command(curriculum, static)
+    assert words[-4:] == ["--environment", "one", "--against", f"trained/{static.path.name}"]
+    assert "--environment" not in survival.command(static, static)
