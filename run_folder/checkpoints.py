@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 
-from environments.conditions import seen_in
 from machine.provenance import provenance
 from run_folder.dat_files import (
     dat_name,
@@ -146,6 +145,8 @@ class RunFolder:
     @property
     def seen(self) -> set[str]:
         """The ids of the environments that evolution has seen, here and in the runs before."""
+        from environments.conditions import seen_in  # and gymnasium, which few need
+
         return seen_in(self.arguments) | set(self.config.get("seen_before", ()))
 
     def change_arguments(self, **changes) -> None:
