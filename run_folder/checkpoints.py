@@ -70,6 +70,7 @@ class RunFolder:
         self.rows: list[dict] = []
         self.state: dict | None = None
         self._table = b""  # the text of fitness.csv
+        self._outdated: list[int] = []  # whose .dat the last save deletes
         self._lock: int | None = None
 
     @classmethod
@@ -166,12 +167,15 @@ class RunFolder:
             name = dat_name(self.arguments, row["mean"], label, generation)
             save_dat(self.path / name, array)
         table = self._table + csv_text(row, header=not self._table).encode()
+        kept = self._worth_keeping([*self.rows, row])
+        outdated = sorted({one for one, _, _ in self.dat_files()} - kept)
         extra = {"format": FORMAT, "fitness_csv": np.frombuffer(table, np.uint8)}
+        extra["outdated"] = np.array(outdated, dtype=np.int64)
         write_file(self.path / "state.npz", npz_bytes(state | extra))  # now the generation counts
         self.rows.append(row)
         self._table = table
         self._write_derived()
-        self._keep_only(self._worth_keeping())
+        self._delete_dat(outdated)
 
     def save_failure(self, name: str, generation: int, blocks: dict) -> Path:
         """Keep an individual whose lifetime failed as a run folder of its own, to be replayed."""
@@ -230,16 +234,15 @@ class RunFolder:
         name = f"Fitness_values_{run_id}_{environment_name(self.arguments)}.npy"
         write_file(self.path / name, history.getvalue(), sync=False)
 
-    def _worth_keeping(self) -> set[int]:
+    def _worth_keeping(self, rows: list[dict]) -> set[int]:
         """The generations whose `.dat` are kept: every print_every-th, the best and the last."""
-        generations = [row["generation"] for row in self.rows]
+        generations = [row["generation"] for row in rows]
         regular = {one for one in generations if one % self.arguments["print_every"] == 0}
-        return regular | {best_generation(self.rows), generations[-1]}
+        return regular | {best_generation(rows), generations[-1]}
 
-    def _keep_only(self, generations: Collection[int]) -> None:
-        """Delete the `.dat` of all other generations."""
+    def _delete_dat(self, generations: Collection[int]) -> None:
         for generation, _, path in self.dat_files():
-            if generation not in generations:
+            if generation in generations:
                 path.unlink(missing_ok=True)
 
     def _read(self) -> None:
@@ -248,17 +251,21 @@ class RunFolder:
         if (self.path / "state.npz").exists():
             self.state = read_with(decode_state, self.path / "state.npz", "state")
             self._table, self.rows = self.state.pop("table"), self.state.pop("rows")
+            self._outdated = self.state.pop("outdated", np.empty(0)).tolist()
         elif (self.path / "fitness.csv").exists():
             self.rows = read_with(decode_rows, self.path / "fitness.csv", "table", MAX_TABLE)
 
     def _repair(self) -> None:
-        """Bring every file to the committed generation. A `.dat` of a complete one stays until the
-        next `save`: the run may yet be refused, and who shipped the folder chose what is in it."""
+        """Bring every file to the committed generation: end what its `save` began to delete, and
+        drop what a later one began to write. Other `.dat` stay: who shipped the folder chose them.
+        """
         for path in self.path.rglob(temporary_name("*")):
             path.unlink(missing_ok=True)
         if self.state is not None:
             self._write_derived()
-            self._keep_only({row["generation"] for row in self.rows})
+            complete = {row["generation"] for row in self.rows}
+            begun = {one for one, _, _ in self.dat_files()} - complete
+            self._delete_dat(begun.union(self._outdated))
         elif self.rows:
             raise FileError(f"{self.path} cannot be continued: it has no state.npz")
 

@@ -124,6 +124,23 @@ def test_what_is_shipped_beside_a_better_generation_stays_until_the_next_is_save
         assert generations_on_disk(again) == [4]
 
 
+@pytest.mark.parametrize("interrupted", ["_write_derived", "_delete_dat"])
+def test_what_the_last_save_had_yet_to_delete_goes_when_the_run_is_opened(
+    tmp_path, monkeypatch, interrupted
+):
+    """Else a finished run that was killed in its last save would hold a file too many for ever."""
+    with RunFolder.create(tmp_path, ARGUMENTS) as run:
+        for generation in (1, 2, 3):
+            save_generation(run, generation)
+        with monkeypatch.context() as patch:
+            patch.setattr(RunFolder, interrupted, None)  # what calls it dies there
+            with pytest.raises(TypeError):
+                save_generation(run, 4)
+    assert generations_on_disk(run) == [3, 4]
+    with RunFolder.open(run.path, write=True) as again:
+        assert len(again.rows) == 4 and generations_on_disk(again) == [4]
+
+
 def test_a_copied_folder_goes_on_and_a_shipped_agent_loads_without_its_state(tmp_path):
     with RunFolder.create(tmp_path, ARGUMENTS) as run:
         save_generation(run, 1)
