@@ -1,8 +1,10 @@
-"""What every command does before it imports anything heavy: one thread per process, and a signal
-that ends it at once and without a traceback while there is nothing to save."""
+"""What every command does before it imports anything heavy: one thread per process, a signal that
+ends it at once and without a traceback while there is nothing to save, and one line in place of a
+traceback where a package is missing."""
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a scheduler, a closed terminal
@@ -17,6 +19,18 @@ def answer_signals(handler: Callable) -> None:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 
+
+def answer_exception(kind, error, trace):
+    """In place of sys.excepthook: whatever nobody has caught."""
+    if kind is not ModuleNotFoundError:
+        return sys.__excepthook__(kind, error, trace)
+    program = os.path.basename(sys.argv[0])
+    advice = "pip install -r requirements.txt installs what this needs"
+    print(f"{program}: error: {error}; {advice}", file=sys.stderr, flush=True)
+    os._exit(2)  # Python itself would leave with 1
+
+
+sys.excepthook = answer_exception
 
 # os._exit, since an exception could be swallowed or misread by a library that is being imported
 answer_signals(lambda number, frame: os._exit(128 + number))

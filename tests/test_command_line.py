@@ -37,6 +37,16 @@ def test_help_answers_at_once(program):
     assert time.perf_counter() - began < 1
 
 
+@pytest.mark.parametrize(
+    "line", ["train_hebb.py", "evaluate_hebb.py --run X", "plot_hebb.py fitness X", "benchmark.py"]
+)
+def test_without_the_packages_one_line_says_how_to_get_them(line):
+    python = [sys.executable, "-S", *line.split()]  # -S: without site-packages
+    result = subprocess.run(python, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2 and not result.stdout
+    assert re.fullmatch(r"\w+\.py: error: No module named .*requirements\.txt.*\n", result.stderr)
+
+
 def test_the_reference_s_flags_have_the_reference_s_defaults():
     defaults = parsing.complete(Training, {})
     expected = dict(
