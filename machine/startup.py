@@ -21,13 +21,14 @@ def answer_signals(handler: Callable) -> None:
 
 
 def answer_exception(kind, error, trace):
-    """In place of sys.excepthook: whatever nobody has caught."""
-    if kind is not ModuleNotFoundError:
+    """In place of sys.excepthook: whatever nobody has caught. A name with a dot is a part that a
+    package lacks which is there: a bug, as all else is."""
+    if kind is not ModuleNotFoundError or "." in (error.name or "."):
         return sys.__excepthook__(kind, error, trace)
     program = os.path.basename(sys.argv[0])
     advice = "pip install -r requirements.txt installs what this needs"
-    print(f"{program}: error: {error}; {advice}", file=sys.stderr, flush=True)
-    os._exit(2)  # Python itself would leave with 1
+    print(f"{program}: error: {error}; {advice}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 sys.excepthook = answer_exception

@@ -40,11 +40,19 @@ def test_help_answers_at_once(program):
 @pytest.mark.parametrize(
     "line", ["train_hebb.py", "evaluate_hebb.py --run X", "plot_hebb.py fitness X", "benchmark.py"]
 )
-def test_without_the_packages_one_line_says_how_to_get_them(line):
+def test_without_the_packages_one_line_says_how_to_get_them(line, refused):
     python = [sys.executable, "-S", *line.split()]  # -S: without site-packages
     result = subprocess.run(python, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 2 and not result.stdout
+    refused(result)
+    assert not result.stdout
     assert re.fullmatch(r"\w+\.py: error: No module named .*requirements\.txt.*\n", result.stderr)
+
+
+@pytest.mark.parametrize("bug", ["import machine.nothing", "raise ModuleNotFoundError", "1 / 0"])
+def test_a_bug_keeps_its_traceback(bug):
+    python = [sys.executable, "-c", f"import machine.startup\n{bug}"]
+    result = subprocess.run(python, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1 and result.stderr.startswith("Traceback")
 
 
 def test_the_reference_s_flags_have_the_reference_s_defaults():
