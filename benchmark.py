@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import machine.startup  # noqa: F401 (first: threads and signals)
-from commands.parsing import complete, fail, parser
+from commands.parsing import complete, parser, reported
 from commands.replay_options import Benchmark
 
 
@@ -74,7 +74,7 @@ def benchmark(config: Benchmark) -> dict:
 
 def main(arguments: list[str] | None = None) -> int:
     given = vars(parser(Benchmark, __doc__.split("\n")[0]).parse_args(arguments))
-    try:
+    with reported():
         config = complete(Benchmark, given)
         result = benchmark(config)
         if config.json:
@@ -82,8 +82,6 @@ def main(arguments: list[str] | None = None) -> int:
 
             about = provenance() | {"cores": os.cpu_count(), "arguments": asdict(config)}
             Path(config.json).write_text(json.dumps(about | {"figures": result}, indent=1))
-    except (ValueError, OSError) as error:
-        fail(error)
     return 0
 
 

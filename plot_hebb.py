@@ -6,7 +6,7 @@ python plot_hebb.py fitness heb_coeffs/RUN_ID
 import sys
 
 import machine.startup  # noqa: F401 (first: threads and signals)
-from commands.parsing import Parser, add_options, complete, fail
+from commands.parsing import Parser, add_options, complete, reported
 from commands.replay_options import FIGURES, OF_SEVERAL_RUNS
 
 
@@ -21,14 +21,12 @@ def main(arguments: list[str] | None = None) -> int:
         add_options(figure, values)
     given = vars(parser.parse_args(arguments))
     name, runs = given.pop("figure"), given.pop("run")
-    try:
+    with reported():
         config = complete(FIGURES[name][1], given)
         from analysis.figures import draw
 
         print(draw(name, runs, config))
         return 0
-    except (ValueError, OSError) as error:
-        fail(error)
 
 
 if __name__ == "__main__":

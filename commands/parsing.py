@@ -2,6 +2,9 @@
 may change. Imports nothing heavy, so that `--help` answers at once."""
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
 from typing import TypeVar
 
@@ -22,6 +25,20 @@ def fail(message: str, program: str | None = None):
     line = " ".join(str(message).split())
     print(f"{program or sys.argv[0].rsplit('/', 1)[-1]}: error: {line}", file=sys.stderr)
     raise SystemExit(2)
+
+
+@contextlib.contextmanager
+def reported():
+    """What a command does: what is wrong with its input is told by `fail`; that the reader of its
+    output is gone (`| head`) ends it as it ends other programs, without a word."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
+    except (ValueError, OSError) as error:
+        fail(error)
 
 
 def parser(values: type, description: str) -> Parser:

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -53,6 +55,17 @@ def test_a_bug_keeps_its_traceback(bug):
     python = [sys.executable, "-c", f"import machine.startup\n{bug}"]
     result = subprocess.run(python, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1 and result.stderr.startswith("Traceback")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_ends_a_command_without_a_word(unbuffered, short_run):
+    line = [sys.executable, "evaluate_hebb.py", "--run", short_run, "--episodes", "1"]
+    env = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    program = subprocess.Popen(
+        line, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    program.stdout.close()
+    assert program.stderr.read() == b"" and program.wait(60) == 128 + signal.SIGPIPE
 
 
 def test_the_reference_s_flags_have_the_reference_s_defaults():
