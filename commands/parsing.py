@@ -3,12 +3,12 @@ may change. Imports nothing heavy, so that `--help` answers at once."""
 
 import argparse
 import contextlib
-import os
 import signal
 import sys
 from typing import TypeVar
 
 from commands.options import PARTS, Option, options_of
+from commands.screen import to_nowhere
 
 Values = TypeVar("Values")  # a dataclass of options
 
@@ -35,7 +35,7 @@ def reported():
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        to_nowhere(sys.stdout)
         raise SystemExit(128 + signal.SIGPIPE) from None
     except (ValueError, OSError) as error:
         fail(error)

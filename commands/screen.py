@@ -17,15 +17,20 @@ COLUMNS = (  # title, width, format, key of the row: 60 characters in all
 )
 
 
+def to_nowhere(stream) -> None:
+    """Whatever is still printed to a stream whose reader is gone meets no error any more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def tell(line: str, stream=None) -> None:
     """Print a line; that its reader is gone (a closed terminal, `| head`) ends no run."""
     stream = stream or sys.stdout
     try:
         print(line, file=stream, flush=True)
     except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        to_nowhere(stream)
 
 
 class Screen:
