@@ -10,11 +10,12 @@ import math
 import Box2D
 import numpy as np
 from gymnasium.envs.box2d import car_racing
-from gymnasium.envs.box2d.car_racing import SCALE, STATE_H, STATE_W, ZOOM
+from gymnasium.envs.box2d.car_racing import FPS, PLAYFIELD, SCALE, STATE_H, STATE_W, ZOOM
 from gymnasium.utils import EzPickle
 
-from environments.box2d_bodies import ANGLE
+from environments.box2d_bodies import ANGLE, SIN, as_known
 from environments.car_racing_pixels import draw, score_pixels
+from environments.car_racing_tiles import Tiles
 from environments.car_racing_wheels import Car, QuickCar
 from machine.rebound import Scalars, rebound
 
@@ -37,13 +38,18 @@ class CarRacingV0(car_racing.CarRacing):
         super().__init__(render_mode, lap_complete_percent=1.0)
         EzPickle.__init__(self, render_mode)
 
-    _reset = rebound(car_racing.CarRacing.reset, Car=QuickCar)
+    _quick = False  # whether the car is driven in Box2D's memory
+
+    _reset = rebound(
+        car_racing.CarRacing.reset, Car=QuickCar, FrictionDetector=lambda env, share: None
+    )
     _reset_for_films = rebound(car_racing.CarRacing.reset, Car=Car)
     _build_track = rebound(car_racing.CarRacing._create_track, np=Scalars)
 
     def reset(self, *, seed=None, options=None):
         filmed = self.render_mode in ("human", "rgb_array")
-        return (self._reset_for_films if filmed else self._reset)(seed=seed, options=options)
+        self._quick = as_known() and not filmed
+        return (self._reset if self._quick else self._reset_for_films)(seed=seed, options=options)
 
     def _destroy(self):
         """A new world instead of an emptied one: in that, Box2D keeps order and memory."""
@@ -67,17 +73,42 @@ class CarRacingV0(car_racing.CarRacing):
         # A visited tile's colour is changed in place: make each a row of one array.
         rows = np.array(colours, np.float64)
         self.road_poly = list(zip(corners, rows, strict=True))
-        tiles = iter(self.road)
-        for colour, row in zip(colours, rows, strict=True):
-            if isinstance(colour, np.ndarray):  # a kerb's is a tuple
-                next(tiles).color = row
+        tiles = [k for k, colour in enumerate(colours) if isinstance(colour, np.ndarray)]
+        for tile, k in zip(self.road, tiles, strict=True):  # all others are kerbs
+            tile.color = rows[k]
         self._road = np.array(corners, np.float32), rows
+        self._tiles = Tiles(self.road, tiles, rows, self.road_color)
         return True
 
     def step(self, action):
+        action = None if action is None else self._checked(action)
+        return self._quick_step(action) if self._quick else super().step(action)
+
+    def _quick_step(self, action):
+        """gymnasium's step, with contacts looked at afterwards."""
+        car = self.car
         if action is not None:
-            action = self._checked(action)
-        return super().step(action)
+            steering, gas, brake = action.tolist()
+            car.steer(-steering)
+            car.gas(gas)
+            car.brake(brake)
+        car.step(1 / FPS)
+        self.world.Step(1 / FPS, 6 * 30, 2 * 30)
+        self.t += 1 / FPS
+        new = self._tiles.meet(car)
+        self.tile_visited_count += new
+        for _ in range(new):  # one by one, as they were added
+            self.reward += 1000 / len(self.track)
+        self.state = self._render("state_pixels")
+        if action is None:
+            return self.state, 0, False, False, {}
+        self.reward -= 0.1
+        reward, self.prev_reward = self.reward - self.prev_reward, self.reward
+        finished = self.tile_visited_count == len(self.track)
+        x, y = car.bodies.motion[4, :SIN].tolist()
+        if abs(x) > PLAYFIELD or abs(y) > PLAYFIELD:
+            return self.state, -100, True, False, {"lap_finished": False}
+        return self.state, reward, finished, False, {"lap_finished": True} if finished else {}
 
     def _checked(self, action):
         """The action as (3,) float64; with a NaN the car would be nowhere, and never return."""

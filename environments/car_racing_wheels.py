@@ -13,7 +13,7 @@ from gymnasium.envs.box2d.car_dynamics import (
     WHEEL_R,
 )
 
-from environments.box2d_bodies import ANGLE, COS, SIN, VX, VY, bodies_of
+from environments.box2d_bodies import ANGLE, COS, SIN, VX, VY, address, bodies_of, drive, look
 from machine.compiled import compiled
 from machine.rebound import Scalars, rebound
 
@@ -68,19 +68,21 @@ def turned(motion, wheel):
 
 
 @compiled
-def roll(dt, power, steering, gassing, brake, motion, limits, omega, phase, motors, forces):
-    """gymnasium's `Car.step` for the four wheels, in its order of rounding, without skid marks.
+def roll(dt, limit, power, steering, gassing, brake, bodies, joints, motion, on_road, omega, phase):
+    """gymnasium's `Car.step` for the four wheels, in its order of rounding, without skid marks; or
+    False, and nothing is done, if a body sleeps.
 
-    power: of the engine, for the wheels behind; steering: of those in front; motion: of the bodies;
-    limits (4,): of friction; omega, phase (4,): rewritten; motors (4,), speeds of the joints'
-    motors, and forces (4, 2): the result. All float64.
+    limit: of friction on the road; power: of the engine, for the wheels behind; steering: of those
+    in front; bodies (5,), joints (4,): addresses; motion (5, 9): of the bodies, read here; on_road
+    (5,) bool; omega, phase (4,): rewritten. All others are float64.
     """
+    if not look(bodies, motion):
+        return False
     for w in range(4):
         steer, gas = (steering, 0.0) if w < 2 else (0.0, gassing)
         side_x, side_y, vx, vy = motion[w, COS], motion[w, SIN], motion[w, VX], motion[w, VY]
-        limit = limits[w]
+        most = limit if on_road[w] else limit * 0.6
         off = steer - turned(motion, w)
-        motors[w] = np.sign(off) * min(50.0 * abs(off), 3.0)
         vf = -side_y * vx + side_x * vy  # forward and side speed
         vs = side_x * vx + side_y * vy
         omega[w] += dt * power * gas / WHEEL_MOMENT_OF_INERTIA / (abs(omega[w]) + 5.0)
@@ -91,24 +93,25 @@ def roll(dt, power, steering, gassing, brake, motion, limits, omega, phase, moto
         phase[w] += omega[w] * dt
         forward, across = (omega[w] * RADIUS - vf) * STIFFNESS, -vs * STIFFNESS
         force = np.sqrt(forward * forward + across * across)
-        if force > limit:
-            forward, across = forward / force * limit, across / force * limit
+        if force > most:
+            forward, across = forward / force * most, across / force * most
         omega[w] -= dt * forward * RADIUS / WHEEL_MOMENT_OF_INERTIA
-        forces[w, 0] = across * side_x + forward * -side_y
-        forces[w, 1] = across * side_y + forward * side_x
+        force_x, force_y = across * side_x + forward * -side_y, across * side_y + forward * side_x
+        drive(bodies[w], force_x, force_y, joints[w], np.sign(off) * min(50.0 * abs(off), 3.0))
+    return True
 
 
 class QuickCar(Car):
-    """The same car to the bit, without skid marks; its wheels turn in arrays of its own."""
+    """The same car to the bit, without skid marks, driven where Box2D keeps it."""
 
     limit, power = FRICTION_LIMIT, ENGINE_POWER
     steering = gassing = braking = 0.0
 
     def __init__(self, *place):
         super().__init__(*place)
-        self.joints = [w.joint for w in self.wheels]
-        self.limits, self.omega, self.phase = np.zeros(4), np.zeros(4), np.zeros(4)
-        self.motors, self.forces = np.zeros(4), np.zeros((4, 2))
+        self.on_road, self.omega, self.phase = np.zeros(5, bool), np.zeros(4), np.zeros(4)
+        bodies, joints = self.bodies, np.array([address(w.joint) for w in self.wheels], np.intp)
+        self._state = bodies.places, joints, bodies.motion, self.on_road, self.omega, self.phase
 
     def steer(self, s):
         self.steering = float(s)
@@ -124,14 +127,11 @@ class QuickCar(Car):
         self.limit, self.power = grip * FRICTION_LIMIT, power * ENGINE_POWER
 
     def step(self, dt):
-        limit, grass = self.limit, self.limit * 0.6
-        self.limits[:] = [limit if wheel.tiles else grass for wheel in self.wheels]
-        control = self.power, self.steering, self.gassing, self.braking
-        state = self.bodies.look(), self.limits, self.omega, self.phase
-        roll(dt, *control, *state, self.motors, self.forces)
-        for joint, speed in zip(self.joints, self.motors.tolist(), strict=True):
-            joint.motorSpeed = speed  # which wakes wheel and hull
-        self.bodies.push(self.forces)
+        control = self.limit, self.power, self.steering, self.gassing, self.braking
+        if not roll(dt, *control, *self._state):
+            for body in self.drawlist:
+                body.awake = True
+            roll(dt, *control, *self._state)
 
     def turns(self):
         return self.phase, self.omega

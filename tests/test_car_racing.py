@@ -17,7 +17,7 @@ from conftest import ROOT
 from gymnasium.envs.box2d.car_racing import CarRacing
 
 import environments
-from environments import box2d_bodies
+from environments import box2d_bodies, car_racing
 from environments.car_racing import CarRacingV0
 from environments.car_racing_pixels import score_pixels
 
@@ -183,18 +183,24 @@ def test_filming_shows_gymnasiums_picture_and_leaves_the_state_alone():
     assert np.array_equal(CarRacingV0("state_pixels").reset(seed=4)[0], silent.reset(seed=4)[0])
 
 
-@pytest.mark.parametrize("way", [box2d_bodies.Bodies, box2d_bodies.PythonBodies])
-def test_the_car_in_one_compiled_call_is_gymnasiums_bit_for_bit_and_so_are_its_pixels(
-    way, monkeypatch
+@pytest.mark.parametrize("known", [True, False])
+def test_the_car_driven_in_memory_is_gymnasiums_bit_for_bit_and_so_are_its_pixels(
+    known, monkeypatch
 ):
     quick, stock = CarRacingV0(), CarRacingV0("rgb_array")
     stock.reset(seed=6)
     assert type(stock.car.bodies) is box2d_bodies.Bodies  # in memory, where it can be read
-    monkeypatch.setattr(box2d_bodies, "Bodies", way)
+    for module in (box2d_bodies, car_racing):
+        monkeypatch.setattr(module, "as_known", lambda: known)
     quick.reset(seed=6)
-    assert type(quick.car) is not type(stock.car) and type(quick.car.bodies) is way
-    for t in range(400):  # swerves off the road, skids, brakes to a stand, drives on
+    assert (type(quick.car) is not type(stock.car)) == known
+    assert (type(quick.car.bodies) is box2d_bodies.Bodies) == known
+    assert (quick.world.contactListener is None) == known
+    asleep = 0
+    for t in range(500):  # swerves off the road, skids, brakes to a stand, drives on
         action = np.array([np.sin(t / 25), t % 90 < 60, (t % 90 > 70) * (0.5 + t % 2)])
+        if 400 < t < 480:
+            action = np.array([0, 0, 1])
         states, rewards, *_ = zip(quick.step(action), stock.step(action), strict=True)
         assert np.array_equal(*states) and rewards[0] == rewards[1]
         for ours, theirs in zip(quick.car.drawlist, stock.car.drawlist, strict=True):
@@ -202,7 +208,14 @@ def test_the_car_in_one_compiled_call_is_gymnasiums_bit_for_bit_and_so_are_its_p
         assert np.array_equal(quick.car.bodies.look(), stock.car.bodies.look())
         (phases, omegas), (phase, omega) = quick.car.turns(), stock.car.turns()
         assert [*phases, *omegas] == [*phase, *omega]
+        if known:
+            assert [*quick.car.on_road[:4]] == [bool(wheel.tiles) for wheel in stock.car.wheels]
+        asleep += not stock.car.hull.awake
+    for ours, theirs in zip(quick.road, stock.road, strict=True):
+        assert ours.road_visited == theirs.road_visited and [*ours.color] == [*theirs.color]
+    assert quick.tile_visited_count == stock.tile_visited_count > 4
     assert stock.car.particles  # it has left the marks of its skids
+    assert asleep  # and stood so long that Box2D let it sleep
 
 
 def test_it_can_be_shown_closed_and_pickled():
