@@ -169,7 +169,7 @@ class CNN_heb(_Policy):
         kernels = convolutions.kernels(input_channels)
         super().__init__(convolutions.N_FEATURES, n_actions, hidden, kernels, **options)
         self.channels, self.level = input_channels, np.float32(level)
-        self._buffers, self._size = convolutions.buffers(input_channels), None
+        self._buffers, self._kind = convolutions.buffers(input_channels), None
         features = self.activations[: convolutions.N_FEATURES]
         views = kernels[0], kernels[1].transpose(1, 2, 3, 0)
         self.see = partial(convolutions.see, *views, *self._buffers, features)
@@ -181,17 +181,16 @@ class CNN_heb(_Policy):
         return self._think() and good
 
     def _resize(self, image):
-        grey_levels = image.dtype == np.uint8
-        image = np.ascontiguousarray(image, None if grey_levels else np.float32)
-        if (*image.shape, grey_levels) != self._size:
-            self._prepare(*image.shape, grey_levels)
-        level = np.float32(255) if grey_levels else self.level
-        image = image.reshape(len(image), -1)
-        pixels.resize(image, *self._sampling, level, *self._scratch, self._buffers[0])
+        if (image.shape, image.dtype) != self._kind:
+            self._prepare(image.shape, image.dtype)
+        self._shrink(np.ascontiguousarray(image, self._dtype))
 
-    def _prepare(self, *size):
-        """Tables and scratch for images of another size: height, width, channels, grey levels."""
-        if size[2] != self.channels:
-            raise ValueError(f"an image of {size[2]} channels given, {self.channels} expected")
-        self._size = size
-        self._sampling, self._scratch = pixels.sampling(*size), pixels.scratch(*size)
+    def _prepare(self, shape, dtype):
+        """Tables and scratch for images of another height, width, channels or dtype."""
+        if shape[2] != self.channels:
+            raise ValueError(f"an image of {shape[2]} channels given, {self.channels} expected")
+        grey_levels = dtype == np.uint8
+        size, level = (*shape, grey_levels), np.float32(255) if grey_levels else self.level
+        self._kind, self._dtype = (shape, dtype), dtype if grey_levels else np.float32
+        tables = *pixels.sampling(*size), level, *pixels.scratch(*size)
+        self._shrink = partial(pixels.resize, *tables, self._buffers[0])

@@ -8,9 +8,9 @@ from machine.compiled import compiled
 
 
 @compiled
-def meet(bodies, on_road, places, met, rows, colours, colour, visited):
+def meet(bodies, on_road, places, met, rows, colours, colour, visited, fresh):
     """Give the colour of the road to every tile that a body touches, and call visited what wheels
-    touch; how many are so for the first time.
+    touch; how many are so for the first time, and which, in fresh (n,).
 
     bodies (5,), four wheels and the hull, and places (n,), of the tiles, ascending: addresses;
     on_road (5,) bool: which bodies touch any, rewritten; met (5, n) bool: scratch; rows (n,): of
@@ -24,7 +24,7 @@ def meet(bodies, on_road, places, met, rows, colours, colour, visited):
                 on_road[b] = True
                 colours[rows[k]] = colour
                 if b < 4 and not visited[k]:
-                    visited[k] = True
+                    visited[k], fresh[new] = True, k
                     new += 1
     return new
 
@@ -35,14 +35,14 @@ class Tiles:
     def __init__(self, tiles: list, rows: list, colours: np.ndarray, colour: np.ndarray):
         places = np.array([address(tile) for tile in tiles], np.intp)
         order = places.argsort()
-        self.tiles, self.visited = [tiles[k] for k in order], np.zeros(len(tiles), bool)
-        met = np.zeros((5, len(tiles)), bool)
-        self._state = places[order], met, np.array(rows)[order], colours, colour, self.visited
+        self.tiles, self.fresh = [tiles[k] for k in order], np.zeros(len(tiles), np.intp)
+        met, visited = np.zeros((5, len(tiles)), bool), np.zeros(len(tiles), bool)
+        painted = np.array(rows)[order], colours, colour
+        self._state = places[order], met, *painted, visited, self.fresh
 
     def meet(self, car) -> int:
         """After a step of the world of the car: how many tiles are visited for the first time."""
         new = meet(car.bodies.places, car.on_road, *self._state)
-        if new:
-            for k in self.visited.nonzero()[0]:
-                self.tiles[k].road_visited = True
+        for k in self.fresh[:new].tolist() if new else ():
+            self.tiles[k].road_visited = True
         return new

@@ -18,10 +18,12 @@ from rules.mirror import QUADRUPED, Mirror
 
 def car(y: np.ndarray, space) -> np.ndarray:
     """Steering in (-1, 1), gas and brake in (0, 1)."""
-    y = y.astype(np.float64)
-    action = 1 / (1 + np.exp(-y))
-    action[0] = np.tanh(y[0])
-    return action
+    steering, gas, brake = y.tolist()
+    return np.array([math.tanh(steering), sigmoid(gas), sigmoid(brake)])
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
 
 
 def tanh(y: np.ndarray, space) -> np.ndarray:

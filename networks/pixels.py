@@ -92,12 +92,13 @@ def scratch(height, width, channels, grey_levels):
 
 
 @compiled
-def resize(image, how, x_taps, y_taps, level, line, rows, maps):
+def resize(how, x_taps, y_taps, level, line, rows, maps, image):
     """Shrink or stretch an image to SIDE x SIDE, to the bits of cv2.resize(..., INTER_AREA).
 
-    image (H, W·C) uint8 or float32; how, x_taps, y_taps: of `sampling`; level: what becomes 1;
-    line, rows: `scratch`; maps (C, 2, 2, HALF, HALF) float32: the result.
+    how, x_taps, y_taps: of `sampling`; level: what becomes 1; line, rows: `scratch`; maps (C, 2, 2,
+    HALF, HALF) float32: the result; image (H, W, C) uint8 or float32.
     """
+    image = image.reshape(len(image), -1)
     (arithmetic, factor, offset), (y_first, y_weights) = how, y_taps
     index, x_weights, pick = x_taps
     height, channels = image.shape[0], maps.shape[0]
