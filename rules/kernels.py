@@ -19,9 +19,11 @@ NORMALIZATIONS = {"none": 0, "max": 1, "standard": 2}
 def _normalize(block, top, normalization):
     """Normalize a layer; top: its largest absolute weight, as bits."""
     if normalization == 1 and top != 0:
-        largest = np.int32(top).view(np.float32)
+        # The bits of a division, at half of its time: a quotient of two float32 is never nearer to
+        # the middle of two others than 2^-49 of it, and this product is wrong by 2^-52 at most.
+        scale = 1 / np.float64(np.int32(top).view(np.float32))
         for s in range(block.size):
-            block[s] /= largest
+            block[s] = block[s] * scale
     elif normalization == 2:
         mean = square = 0.0
         for w_ij in block:

@@ -180,6 +180,18 @@ def test_standard_leaves_mean_zero_and_deviation_one():
         assert abs(layer.mean()) < 1e-5 and abs(layer.std() - 1) < 1e-5
 
 
+def test_the_largest_weight_divides_the_others_to_the_bit_whatever_their_size():
+    sizes, rng = np.array([500, 200]), np.random.default_rng(0)
+    synapses, activations = draw("w += 0 * pre", "max", sizes)
+    for exponents in (1, 20, 120, 149):  # down to 2^-149, the smallest float32
+        halvings = rng.integers(0, exponents + 1, synapses.weights.size)
+        mantissas = rng.integers(-(2**24), 2**24, synapses.weights.size) / 2**23
+        weights = np.ldexp(mantissas, -halvings).astype(np.float32)
+        synapses.weights[:] = weights
+        synapses.update(activations)
+        np.testing.assert_array_equal(synapses.weights, weights / np.abs(weights).max())
+
+
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_a_layer_of_zeros_is_left_alone(normalization):
     synapses, activations = draw("ABCD", normalization, scale=0)
