@@ -32,13 +32,12 @@ class CarRacingV0(car_racing.CarRacing):
     """
 
     reset_is_fresh = True  # an episode depends on its seed and actions alone, not on the past
+    _quick = False  # whether the car is driven in Box2D's memory
 
     def __init__(self, render_mode=None):
         # v0 knew no finished lap short of all tiles: more than 100 % is never reached.
         super().__init__(render_mode, lap_complete_percent=1.0)
         EzPickle.__init__(self, render_mode)
-
-    _quick = False  # whether the car is driven in Box2D's memory
 
     _reset = rebound(
         car_racing.CarRacing.reset, Car=QuickCar, FrictionDetector=lambda env, share: None
@@ -57,13 +56,14 @@ class CarRacingV0(car_racing.CarRacing):
             # A body that is its own userData is a cycle through C that Python cannot free.
             for body in [*self.road, *self.car.wheels]:
                 body.userData = None
-            self.road, self.car = None, None
+            self.road, self.car, self._tiles = None, None, None
         self.world = Box2D.b2World((0, 0))
         self.camera_shift = 0.0, 0.0
 
     def close(self):
         super().close()
         self._destroy()
+        self._quick = False
 
     def _create_track(self):
         """Build gymnasium's track, then lay out its polygons for the rasteriser."""
