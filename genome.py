@@ -40,6 +40,8 @@ class Genome:
         self.assignment = self.signs = None
         n_rules = policy.n_plastic
         if shared_rules:
+            if mirror:
+                raise ValueError("--mirror and --shared_rules do not go together")
             if rule.neuron_columns:
                 raise ValueError(f"--shared_rules are of synapses; neurons have those of {rule}")
             rng = seeds.stream(seed, seeds.SHARED_RULES)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+import seeds
 from commands.mirroring import best_half
 from commands.options import part
 from commands.parsing import complete
@@ -15,6 +16,7 @@ from commands.training_options import Training
 from environments.conditions import chosen
 from fitness_functions import STATISTICS, Agent, examine
 from hebbian_weights_update import rule_of
+from rules.merging import merge
 from run_folder.checkpoints import RunFolder, load_agent, load_dat
 from workers.local import map_apart
 
@@ -74,14 +76,15 @@ def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
     """(n,): that of the agent it starts from, or drawn; ValueError for another network's.
 
     From a static run any rule with D begins as a drift towards its weights; from a network that is
-    not mirrored that of `--mirror` begins with half of the hidden neurons, see `mirroring`."""
+    not mirrored that of `--mirror` begins with half of the hidden neurons, see `mirroring`; with
+    `--shared_rules` those that are alike are merged, and the agents share them so."""
     agent = agents[0]
     if not config.start_from:
         if config.which != Training.which:
             raise ValueError(f"--which {config.which}: of which run? It needs --start_from")
         return agent.first_theta(config.seed, config.distribution)
-    if config.normalize_observations or config.shared_rules:
-        name = "normalize_observations" if config.normalize_observations else "shared_rules"
+    if config.normalize_observations:
+        name = "normalize_observations"
         raise ValueError(f"--start_from and --{name} do not go together: .dat files do not tell it")
     paths = load_agent(config.start_from, config.which)
     before = RunFolder.open(config.start_from).arguments
@@ -97,6 +100,14 @@ def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
         find = partial(best_half, interfaces, part(config, "agent"), coefficients)
         (theta,) = map_apart(find, [config.seed])
         return theta
+    if rule == agent.rule and config.shared_rules:
+        free = Agent(**part(config, "agent") | {"shared_rules": 0}, interface=agent.interface)
+        of_synapses, others = np.split(load_theta([free], paths), [free.n_of_synapses])
+        of_synapses = of_synapses.reshape(-1, len(rule.columns))  # in units of σ
+        rng = seeds.stream(config.seed, seeds.SHARED_RULES)
+        assignment, merged = merge(of_synapses, config.shared_rules, rng)
+        share(agents, assignment)
+        return np.concatenate([merged.ravel(), others])
     if rule == agent.rule:
         return load_theta([agent], paths)
     if rule.program:
@@ -106,6 +117,12 @@ def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
         )
     static = Agent("static", **same)
     return agent.drifting(load_theta([static], paths))
+
+
+def share(agents: Sequence[Agent], assignment: np.ndarray) -> None:
+    """Let synapses share rules by this assignment (S,), in place of one that is drawn."""
+    for agent in agents:
+        agent.assignment = assignment
 
 
 def load_theta(agents: Sequence[Agent], paths: dict[str, Path] | Sequence) -> np.ndarray:

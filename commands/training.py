@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import seeds
-from commands.agents import agents_for, check_static, first_theta
+from commands.agents import agents_for, check_static, first_theta, share
 from commands.options import part
 from commands.parsing import complete, resumed
 from commands.screen import Board, Screen
@@ -88,9 +88,15 @@ def reach(config: Training) -> None:
         ray_cluster.connect(config.ray_address, worker_count(config.threads), modules)
 
 
-def evaluator(config: Training, agents: list | None = None, noise=seeds.noise) -> Callable:
-    """What a worker does with an individual; without agents, those of the arguments are made."""
+def evaluator(
+    config: Training, agents: list | None = None, noise=seeds.noise, assignment=None
+) -> Callable:
+    """What a worker does with an individual; without agents, those of the arguments are made.
+
+    assignment: of synapses to shared rules."""
     agents, aggregate = agents or agents_for(config), AGGREGATES[config.aggregate]
+    if assignment is not None:
+        share(agents, assignment)
     return partial(rollouts.evaluate, agents, aggregate, config.episodes, noise=noise)
 
 
@@ -101,7 +107,8 @@ def worker_pool(config: Training, agents: list, n_workers: int, noise: local.Sha
         from workers.ray_workers import RayWorkers
 
         limit = None if config.threads == -1 else n_workers
-        make_evaluate = partial(evaluator, config)  # at each node, since agents are large
+        # at each node, since agents are large
+        make_evaluate = partial(evaluator, config, assignment=agents[0].assignment)
         return RayWorkers(
             limit, n, make_evaluate, config.lifetime_timeout, n_observed, noise, available_cores()
         )
@@ -150,6 +157,8 @@ def go_on(config: Training, folder: RunFolder, agents: list, theta: np.ndarray |
     statistics = Statistics(agent.interface.n_inputs) if config.normalize_observations else None
     if folder.state is not None:
         strategy.load_state(folder.state)
+        if "assignment" in folder.state:
+            share(agents, folder.state["assignment"])
         if statistics:
             statistics.load_state(folder.state)
             agent.statistics = statistics.as_block()
@@ -232,6 +241,8 @@ class Observer:
     def generation(self, row: dict, results: list) -> None:
         """A generation is complete."""
         state = self.strategy.state()
+        if self.config.shared_rules:
+            state["assignment"] = self.agent.assignment
         if self.statistics:
             for result in results:
                 if result.observed:
