@@ -214,10 +214,11 @@ class Training:
     )
     shared_rules: int = option(
         0,
-        "evolve this many rules, one of which each synapse uses (0: each has its own)",
+        "evolve this many rules, one of which each synapse uses (0: each has its own); with"
+        " --start_from those that are alike are merged",
         NOT_NEGATIVE,
         part="agent",
-        source="genomic bottleneck",
+        source="Evolving and Merging",
     )
     action_bounds: str = option(
         "auto",

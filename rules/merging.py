@@ -36,7 +36,7 @@ def merge(rules: np.ndarray, number: int, rng: np.random.Generator) -> tuple:
     """
     distinct = np.unique(rules, axis=0)
     if not 0 < number <= len(distinct):
-        raise ValueError(f"{len(distinct)} different rules cannot become {number}")
+        raise ValueError(f"--shared_rules {number}: of {len(distinct)} different rules")
     centres = np.float64(distinct[rng.permutation(len(distinct))[:number]])
     assignment = np.full(len(rules), -1)
     for _ in range(ROUNDS):

@@ -162,7 +162,7 @@ def test_what_the_run_before_has_seen_is_seen(short_run, tmp_path):
         (["RUN", "--hebb_rule", "AD"], ["its rule is ABCD_lr", "AD"]),
         (["RUN", "--hidden", "5"], ["holds", "values"]),
         (["RUN", "--which", "7"], ["generation 7", "best, last, 1, 2, 3"]),
-        (["RUN", "--shared_rules", "4"], ["--shared_rules"]),
+        (["RUN", "--shared_rules", "9000"], ["--shared_rules 9000", "8832"]),
         (["RUN", "--normalize_observations"], ["--normalize_observations"]),
     ],
     ids=lambda value: " ".join(value),

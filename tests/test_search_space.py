@@ -12,6 +12,7 @@ from evolution_strategy_hebb import EvolutionStrategyHebb
 from fitness_functions import Agent, describe
 from hebbian_weights_update import Synapses
 from optimizers import OPTIMIZERS
+from rules.merging import merge
 from rules.mirror import QUADRUPED
 from run_folder.checkpoints import load_agent, load_dat
 
@@ -246,3 +247,45 @@ def test_a_run_of_another_rule_is_no_start(tmp_path, refused, short_run, source,
         run = run_folder(tmp_path / "static")
     line = ["--start_from", run, "--hebb_rule", rule, "--folder", tmp_path / "runs"]
     refused(command("train_hebb.py", *SHORT, *line), *words)
+
+
+def test_rules_that_are_alike_are_merged_into_their_mean():
+    rng = np.random.default_rng(0)
+    centres = rng.uniform(-1, 1, (20, 5))
+    kinds = rng.permutation(np.arange(20).repeat(50))
+    rules = (centres[kinds] + 0.001 * rng.standard_normal((1000, 5))).astype(np.float32)
+    for seed in range(20):
+        assignment, merged = merge(rules, 30, np.random.default_rng(seed))
+        assert merged.shape == (30, 5) and merged.dtype == np.float32
+        distances = np.linalg.norm(rules[:, None] - merged, axis=2)
+        np.testing.assert_array_equal(distances.argmin(axis=1), assignment)
+        for r in np.unique(assignment):
+            mean = rules[assignment == r].mean(axis=0)
+            np.testing.assert_allclose(merged[r], mean, atol=1e-6)
+        again = merge(rules, 30, np.random.default_rng(seed))
+        assert np.array_equal(again[0], assignment) and np.array_equal(again[1], merged)
+    apart, merged = merge(rules, 1000, rng)
+    np.testing.assert_array_equal(merged[apart], rules)  # as many as there are: nothing is merged
+
+
+def test_a_run_goes_on_with_merged_rules_and_ends_in_the_same_bytes_when_it_is_resumed(
+    tmp_path, short_run
+):
+    line = [*SHORT, "--start_from", short_run, "--shared_rules", 300, "--sigma_factors", "η=0.3"]
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    assert command("train_hebb.py", *line, "--generations", 4, "--folder", straight).returncode == 0
+    assert command("train_hebb.py", *line, "--generations", 2, "--folder", stopped).returncode == 0
+    stopped = run_folder(stopped)
+    result = command("train_hebb.py", "--resume", stopped, "--generations", 4)
+    assert result.returncode == 0, result.stderr
+    assert outcome(run_folder(straight))["rows"] == outcome(stopped)["rows"]
+    assert set(coefficients(stopped).values()) == set(coefficients(run_folder(straight)).values())
+    filed = load_dat(load_agent(stopped, "last")["coeffs"], 8832 * 5, "what evolves")
+    rules, kinds = np.unique(filed.reshape(-1, 5), axis=0, return_inverse=True)
+    assert 250 < len(rules) <= 300
+    config = Training(start_from=str(stopped), which="last", shared_rules=50, seed=1)
+    agents = [cart(shared_rules=50, seed=1) for _ in range(2)]
+    theta = first_theta(config, agents)  # merged once more
+    assert theta.size == 250 and np.array_equal(agents[0].assignment, agents[1].assignment)
+    pairs = {*zip(kinds.ravel().tolist(), agents[0].assignment.tolist(), strict=True)}
+    assert len(pairs) == len(rules)  # what has shared a rule goes on to
