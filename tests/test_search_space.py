@@ -289,3 +289,8 @@ def test_a_run_goes_on_with_merged_rules_and_ends_in_the_same_bytes_when_it_is_r
     assert theta.size == 250 and np.array_equal(agents[0].assignment, agents[1].assignment)
     pairs = {*zip(kinds.ravel().tolist(), agents[0].assignment.tolist(), strict=True)}
     assert len(pairs) == len(rules)  # what has shared a rule goes on to
+
+
+def test_rules_are_mirrored_or_shared(quadruped):
+    with pytest.raises(ValueError, match="--mirror and --shared_rules do not go together"):
+        Agent("ABCD_lr", quadruped, mirror=True, shared_rules=5)
