@@ -84,8 +84,10 @@ def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
             raise ValueError(f"--which {config.which}: of which run? It needs --start_from")
         return agent.first_theta(config.seed, config.distribution)
     if config.normalize_observations:
-        name = "normalize_observations"
-        raise ValueError(f"--start_from and --{name} do not go together: .dat files do not tell it")
+        raise ValueError(
+            "--start_from and --normalize_observations do not go together: .dat files do not tell"
+            " it"
+        )
     paths = load_agent(config.start_from, config.which)
     before = RunFolder.open(config.start_from).arguments
     rule = rule_of(before["hebb_rule"])

@@ -23,6 +23,7 @@ def car(y: np.ndarray, space) -> np.ndarray:
 
 
 def sigmoid(x: float) -> float:
+    """1 / (1 + exp(-x)), and 0 where `math.exp` would overflow."""
     return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
 
 

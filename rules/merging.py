@@ -37,10 +37,11 @@ def merge(rules: np.ndarray, number: int, rng: np.random.Generator) -> tuple:
     distinct = np.unique(rules, axis=0)
     if not 0 < number <= len(distinct):
         raise ValueError(f"--shared_rules {number}: of {len(distinct)} different rules")
-    centres = np.float64(distinct[rng.permutation(len(distinct))[:number]])
+    rules, distinct = np.float64(rules), np.float64(distinct)
+    centres = distinct[rng.permutation(len(distinct))[:number]]
     assignment = np.full(len(rules), -1)
     for _ in range(ROUNDS):
-        if not _nearest(np.float64(rules), centres, assignment):
+        if not _nearest(rules, centres, assignment):
             break
         sizes = np.bincount(assignment, minlength=number)
         for k, column in enumerate(centres.T):

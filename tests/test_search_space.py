@@ -187,17 +187,23 @@ def test_a_mirrored_run_begins_with_the_best_half_that_was_found(
     assert set(np.abs(filed).ravel().tolist()) <= {*np.abs(source).ravel().tolist(), 0.0}
 
 
-def test_a_run_with_a_ratio_and_factors_is_resumed_to_the_same_bytes_and_replayed(tmp_path):
-    line = [*SHORT, "--step_ratio", 0.2, "--sigma_factors", "η=0.3", "D=2", "--optimizer", "clipup"]
+def resumed_like_straight(tmp_path, line):
+    """The folder of a run of four generations that was stopped after two and resumed, once it is
+    found to end in the same bytes as one that was not."""
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     assert command("train_hebb.py", *line, "--generations", 4, "--folder", straight).returncode == 0
     assert command("train_hebb.py", *line, "--generations", 2, "--folder", stopped).returncode == 0
     stopped = run_folder(stopped)
     result = command("train_hebb.py", "--resume", stopped, "--generations", 4)
     assert result.returncode == 0, result.stderr
-    once, twice = outcome(run_folder(straight)), outcome(stopped)
-    assert once["rows"] == twice["rows"]
+    assert outcome(run_folder(straight))["rows"] == outcome(stopped)["rows"]
     assert set(coefficients(stopped).values()) == set(coefficients(run_folder(straight)).values())
+    return stopped
+
+
+def test_a_run_with_a_ratio_and_factors_is_resumed_to_the_same_bytes_and_replayed(tmp_path):
+    line = [*SHORT, "--step_ratio", 0.2, "--sigma_factors", "η=0.3", "D=2", "--optimizer", "clipup"]
+    stopped = resumed_like_straight(tmp_path, line)
     replayed = command("evaluate_hebb.py", "--run", stopped, "--episodes", 2)
     assert replayed.returncode == 0, replayed.stderr
 
@@ -272,14 +278,7 @@ def test_a_run_goes_on_with_merged_rules_and_ends_in_the_same_bytes_when_it_is_r
     tmp_path, short_run
 ):
     line = [*SHORT, "--start_from", short_run, "--shared_rules", 300, "--sigma_factors", "η=0.3"]
-    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    assert command("train_hebb.py", *line, "--generations", 4, "--folder", straight).returncode == 0
-    assert command("train_hebb.py", *line, "--generations", 2, "--folder", stopped).returncode == 0
-    stopped = run_folder(stopped)
-    result = command("train_hebb.py", "--resume", stopped, "--generations", 4)
-    assert result.returncode == 0, result.stderr
-    assert outcome(run_folder(straight))["rows"] == outcome(stopped)["rows"]
-    assert set(coefficients(stopped).values()) == set(coefficients(run_folder(straight)).values())
+    stopped = resumed_like_straight(tmp_path, line)
     filed = load_dat(load_agent(stopped, "last")["coeffs"], 8832 * 5, "what evolves")
     rules, kinds = np.unique(filed.reshape(-1, 5), axis=0, return_inverse=True)
     assert 250 < len(rules) <= 300
