@@ -5,7 +5,6 @@ static (or against): the best of the run of --against. All have the same seeds.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +21,7 @@ from commands.screen import Bar
 from environments.conditions import chosen
 from fitness_functions import Agent
 from machine.provenance import worker_count
-from run_folder.checkpoints import load_agent
+from run_folder.checkpoints import RunFolder
 from run_folder.safe_files import write_file
 from workers import local, rollouts
 
@@ -203,7 +202,9 @@ def report(config: Evaluation, kinds, changes, ats, results: dict, seeds: range)
         print(*table(rows), *(verdict(rows, name) for name in [*measures][1:]), "", sep="\n")
         sections.append({"at": at, "rows": rows})
     if config.json:
-        files = load_agent(config.run, config.which).values()
-        record = {"environment": environment, "files": [os.path.basename(file) for file in files]}
+        run = RunFolder.open(config.run)
+        kept = map(run.kept().get, run.numbers_of(config.which))
+        files = [path.name for blocks in kept for path in blocks.values()]
+        record = {"environment": environment, "files": files}
         record |= {"seeds": [*seeds], "bin": BIN, "sections": sections}
         write_file(config.json, json.dumps(record).encode())

@@ -77,9 +77,11 @@ def rows(runs: list[RunFolder], name: str) -> list[dict]:
     *earlier, run = runs
     by_name = episodes(run.path, name)
     which = Path(name).stem.partition("_")[2]
-    last = int(which or run.rows[-1]["generation"])
+    last = int(which.rpartition("-")[2] or run.rows[-1]["generation"])
     followed = zip(earlier, runs[1:], strict=True)
-    generations = [one.number_of(next_.arguments.get("which", "best")) for one, next_ in followed]
+    generations = [
+        one.numbers_of(next_.arguments.get("which", "best"))[-1] for one, next_ in followed
+    ]
     seconds = sum(one.rows[-1]["elapsed"] for one in runs)
     arguments, result = run.arguments, []
     conditions = arguments.get("conditions") or []

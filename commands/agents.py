@@ -17,7 +17,7 @@ from environments.conditions import chosen
 from fitness_functions import STATISTICS, Agent, examine
 from hebbian_weights_update import rule_of
 from rules.merging import merge
-from run_folder.checkpoints import RunFolder, load_agent, load_dat
+from run_folder.checkpoints import RunFolder, load_dat
 from workers.local import map_apart
 
 # files hold the rules of all synapses, whatever they were searched with
@@ -88,14 +88,14 @@ def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
             "--start_from and --normalize_observations do not go together: .dat files do not tell"
             " it"
         )
-    paths = load_agent(config.start_from, config.which)
-    before = RunFolder.open(config.start_from).arguments
+    run = RunFolder.open(config.start_from)
+    before, which = run.arguments, config.which
     rule = rule_of(before["hebb_rule"])
     same = {"interface": agent.interface, "hidden": config.hidden, "recurrent": config.recurrent}
     halve = config.mirror and not before.get("mirror") and (agent.static or not agent.n_evolved)
     if rule == agent.rule and halve:
         free = Agent(config.hebb_rule, init_weights=config.init_weights, **same)
-        coefficients, _, weights = free.split(load_theta([free], paths))
+        coefficients, _, weights = free.split(theta_of([free], run, which))
         coefficients = weights[:, None] if agent.static else coefficients
         Screen(config.quiet).say("trying which half of the neurons to mirror; takes some minutes")
         interfaces = list({one.interface.environment: one.interface for one in agents}.values())
@@ -104,27 +104,35 @@ def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
         return theta
     if rule == agent.rule and config.shared_rules:
         free = Agent(**part(config, "agent") | {"shared_rules": 0}, interface=agent.interface)
-        of_synapses, others = np.split(load_theta([free], paths), [free.n_of_synapses])
+        of_synapses, others = np.split(theta_of([free], run, which), [free.n_of_synapses])
         of_synapses = of_synapses.reshape(-1, len(rule.columns))  # in units of σ
         rng = seeds.stream(config.seed, seeds.SHARED_RULES)
         assignment, merged = merge(of_synapses, config.shared_rules, rng)
         share(agents, assignment)
         return np.concatenate([merged.ravel(), others])
     if rule == agent.rule:
-        return load_theta([agent], paths)
+        return theta_of([agent], run, which)
     if rule.program:
         raise ValueError(
             f"--start_from {config.start_from}: its rule is {rule}, and that of this run is"
             f" {agent.rule}; give --hebb_rule {rule}"
         )
     static = Agent("static", **same)
-    return agent.drifting(load_theta([static], paths))
+    return agent.drifting(theta_of([static], run, which))
 
 
 def share(agents: Sequence[Agent], assignment: np.ndarray) -> None:
     """Let synapses share rules by this assignment (S,), in place of one that is drawn."""
     for agent in agents:
         agent.assignment = assignment
+
+
+def theta_of(agents: Sequence[Agent], run: RunFolder, which: str) -> np.ndarray:
+    """The θ that agents share in a run folder; of generations A-B the mean, which leaves less of
+    what chance has added to each of them (Polyak & Juditsky 1992)."""
+    kept = run.kept()
+    thetas = [load_theta(agents, kept[number]) for number in run.numbers_of(which)]
+    return np.mean(thetas, axis=0, dtype=np.float64).astype(np.float32)
 
 
 def load_theta(agents: Sequence[Agent], paths: dict[str, Path] | Sequence) -> np.ndarray:
@@ -158,14 +166,14 @@ def agents_of_run(
 ) -> tuple[list[Agent], np.ndarray]:
     """The agents of a run folder, one per environment (its own, or these names), and their θ.
 
-    which: the generation, as in `load_agent`. ends: max_steps and early_stop, where they are not
-    None, in place of the run's.
+    which: the generation, or A-B, see `theta_of`. ends: max_steps and early_stop, where they are
+    not None, in place of the run's.
     """
-    trained, paths = RunFolder.open(run).arguments, load_agent(run, which)
+    folder = RunFolder.open(run)
     given = {name: value for name, value in ends.items() if value is not None}
-    config = replace(complete(Training, trained), **AS_FILED, conditions=None, **given)
+    config = replace(complete(Training, folder.arguments), **AS_FILED, conditions=None, **given)
     agents = agents_for(config, names)
-    return agents, load_theta(agents, paths)
+    return agents, theta_of(agents, folder, which)
 
 
 def agents_of_files(

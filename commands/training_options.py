@@ -45,7 +45,7 @@ MAX_STEPS = {
 }
 WHICH = {
     "default": "best",
-    "meaning": "agent of a run: best, last or the number of its generation",
+    "meaning": "agent of a run: best, last or the number of its generation; of A-B their mean",
 }
 
 

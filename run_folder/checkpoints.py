@@ -14,6 +14,7 @@ import io
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -209,17 +210,21 @@ class RunFolder:
         rows = [row for row in self.rows if row["generation"] in generations]
         return best_generation(rows) if rows else max(generations)
 
-    def number_of(self, which: str | int) -> int:
-        """The generation that `load_agent` calls so; FileError where it was not kept."""
+    def numbers_of(self, which: str | int) -> list[int]:
+        """The generations of an agent that is called best, last, or by its number; of one that is
+        called A-B, as it is their mean, all from A to B that were kept. FileError if none was."""
         files, path = self.kept(), self.path
         if not files:
             raise FileError(f"{path} holds no .dat of a complete generation")
         named = {"last": max(files), "best": self.best_of(files)}
-        chosen = named.get(which, int(which) if str(which).isdecimal() else None)
-        if chosen not in files:
+        numbers = re.fullmatch(r"(\d+)(?:-(\d+))?", str(named.get(which, which)))
+        first, last = numbers.groups() if numbers else (-1, -1)
+        chosen = [one for one in files if int(first) <= one <= int(last or first)]
+        if not chosen:
             kept = ", ".join(map(str, files))
             kept = kept if len(files) < 20 else f"{min(files)} to {max(files)}"
-            raise FileError(f"generation {which} is not in {path}; allowed: best, last, {kept}")
+            allowed = f"best, last, {kept}, A-B"
+            raise FileError(f"generation {which} is not in {path}; allowed: {allowed}")
         return chosen
 
     def _write_config(self) -> None:
@@ -273,11 +278,12 @@ class RunFolder:
 def load_agent(path: str | Path, which: str | int = "best") -> dict[str, Path]:
     """The `.dat` files of one generation of a run folder: block label -> path.
 
-    which: `best` (highest mean fitness), `last`, or the number of a generation that was kept.
-    Works without state.npz, so that an agent can be shipped as .dat, config.json, fitness.csv.
+    which: `best` (highest mean fitness), `last`, or the number of a generation that was kept; of
+    A-B it is the last of them. Works without state.npz, so that an agent can be shipped as .dat,
+    config.json, fitness.csv.
     """
     run = RunFolder.open(path)
-    return run.kept()[run.number_of(which)]
+    return run.kept()[run.numbers_of(which)[-1]]
 
 
 def best_generation(rows: list[dict]) -> int:
