@@ -8,6 +8,7 @@ import pytest
 from conftest import SHORT, command, outcome, run_folder
 
 from commands import parsing
+from commands.agents import agents_of_run
 from commands.options import Option, options_of
 from commands.training_options import Training
 from run_folder import checkpoints
@@ -129,17 +130,25 @@ def test_flags_that_say_what_the_run_has_are_accepted(short_run, tmp_path):
     assert outcome(copy) == outcome(short_run)
 
 
-@pytest.mark.parametrize("which", ["best", "1"])
-def test_a_run_starts_from_an_agent_of_another(which, short_run, tmp_path):
+@pytest.mark.parametrize("which, generations", [("best", []), ("1", [1]), ("1-3", [1, 2, 3])])
+def test_a_run_starts_from_an_agent_of_another(which, generations, short_run, tmp_path):
     given = shutil.copytree(short_run, tmp_path / "given")
     still = ["--lr", 1e-9, "--start_from", given, "--which", which, "--folder", tmp_path / "runs"]
     run = train(tmp_path / "runs", *SHORT, "--generations", 1, *still)
-    (best,) = checkpoints.load_agent(given, which).values()
+    before = checkpoints.RunFolder.open(given)
+    chosen = generations or [checkpoints.best_generation(before.rows)]
+    thetas = [checkpoints.load_dat(before.kept()[number]["coeffs"]) for number in chosen]
     (own,) = checkpoints.load_agent(run).values()
-    assert (which == "1") == best.name.endswith("__1.dat")
-    np.testing.assert_allclose(checkpoints.load_dat(own), checkpoints.load_dat(best), atol=1e-5)
+    np.testing.assert_allclose(checkpoints.load_dat(own), np.mean(thetas, axis=0), atol=1e-5)
     shutil.rmtree(given)  # from its first generation on, a run needs no other
     assert len(checkpoints.RunFolder.open(resume(run, "--generations", 2)).rows) == 2
+
+
+def test_the_agent_of_several_generations_is_the_mean_of_their_theta(short_run):
+    thetas = [agents_of_run(short_run, str(number))[1] for number in (2, 3)]
+    mean = np.mean(thetas, axis=0, dtype=np.float64).astype(np.float32)
+    np.testing.assert_array_equal(agents_of_run(short_run, "2-3")[1], mean)
+    assert (mean != thetas[0]).any() and (mean != thetas[1]).any()
 
 
 def test_what_the_run_before_has_seen_is_seen(short_run, tmp_path):
