@@ -223,7 +223,7 @@ class RunFolder:
         if not chosen:
             kept = ", ".join(map(str, files))
             kept = kept if len(files) < 20 else f"{min(files)} to {max(files)}"
-            allowed = f"best, last, {kept}, A-B"
+            allowed = f"best, last, {kept}, A-B (their mean)"
             raise FileError(f"generation {which} is not in {path}; allowed: {allowed}")
         return chosen
 
