@@ -202,8 +202,7 @@ def report(config: Evaluation, kinds, changes, ats, results: dict, seeds: range)
         print(*table(rows), *(verdict(rows, name) for name in [*measures][1:]), "", sep="\n")
         sections.append({"at": at, "rows": rows})
     if config.json:
-        run = RunFolder.open(config.run)
-        kept = map(run.kept().get, run.numbers_of(config.which))
+        kept = RunFolder.open(config.run).files_of(config.which).values()
         files = [path.name for blocks in kept for path in blocks.values()]
         record = {"environment": environment, "files": files}
         record |= {"seeds": [*seeds], "bin": BIN, "sections": sections}

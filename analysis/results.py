@@ -80,7 +80,7 @@ def rows(runs: list[RunFolder], name: str) -> list[dict]:
     last = int(which.rpartition("-")[2] or run.rows[-1]["generation"])
     followed = zip(earlier, runs[1:], strict=True)
     generations = [
-        one.numbers_of(next_.arguments.get("which", "best"))[-1] for one, next_ in followed
+        max(one.files_of(next_.arguments.get("which", "best"))) for one, next_ in followed
     ]
     seconds = sum(one.rows[-1]["elapsed"] for one in runs)
     arguments, result = run.arguments, []

@@ -129,9 +129,8 @@ def share(agents: Sequence[Agent], assignment: np.ndarray) -> None:
 
 def theta_of(agents: Sequence[Agent], run: RunFolder, which: str) -> np.ndarray:
     """The θ that agents share in a run folder; of generations A-B the mean, which leaves less of
-    what chance has added to each of them (Polyak & Juditsky 1992)."""
-    kept = run.kept()
-    thetas = [load_theta(agents, kept[number]) for number in run.numbers_of(which)]
+    what chance has added to each of them (Polyak & Juditsky 1992); statistics are the last's."""
+    thetas = [load_theta(agents, paths) for paths in run.files_of(which).values()]
     return np.mean(thetas, axis=0, dtype=np.float64).astype(np.float32)
 
 

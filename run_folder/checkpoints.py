@@ -210,16 +210,16 @@ class RunFolder:
         rows = [row for row in self.rows if row["generation"] in generations]
         return best_generation(rows) if rows else max(generations)
 
-    def numbers_of(self, which: str | int) -> list[int]:
-        """The generations of an agent that is called best, last, or by its number; of one that is
-        called A-B, as it is their mean, all from A to B that were kept. FileError if none was."""
+    def files_of(self, which: str | int) -> dict[int, dict[str, Path]]:
+        """What `kept` has of an agent that is called best, last, or by its generation; of one that
+        is called A-B, as it is their mean, of all from A to B. FileError if none was kept."""
         files, path = self.kept(), self.path
         if not files:
             raise FileError(f"{path} holds no .dat of a complete generation")
         named = {"last": max(files), "best": self.best_of(files)}
         numbers = re.fullmatch(r"(\d+)(?:-(\d+))?", str(named.get(which, which)))
         first, last = numbers.groups() if numbers else (-1, -1)
-        chosen = [one for one in files if int(first) <= one <= int(last or first)]
+        chosen = {one: files[one] for one in files if int(first) <= one <= int(last or first)}
         if not chosen:
             kept = ", ".join(map(str, files))
             kept = kept if len(files) < 20 else f"{min(files)} to {max(files)}"
@@ -282,8 +282,8 @@ def load_agent(path: str | Path, which: str | int = "best") -> dict[str, Path]:
     A-B it is the last of them. Works without state.npz, so that an agent can be shipped as .dat,
     config.json, fitness.csv.
     """
-    run = RunFolder.open(path)
-    return run.kept()[run.numbers_of(which)[-1]]
+    *_, files = RunFolder.open(path).files_of(which).values()
+    return files
 
 
 def best_generation(rows: list[dict]) -> int:

@@ -75,10 +75,10 @@ def test_kept_are_every_print_every_th_generation_the_best_and_the_last(tmp_path
         np.testing.assert_array_equal(saved, theta_of(generation).reshape(-1, 5))
     with pytest.raises(FileError, match=r"generation 4 is not in .*allowed: best, last, 3, 5, 10"):
         load_agent(run.path, 4)
-    assert run.numbers_of("3-10") == [3, 5, 10] and run.numbers_of("4-11") == [5, 10]
+    assert [*run.files_of("3-10")] == [3, 5, 10] and [*run.files_of("4-11")] == [5, 10]
     for which in ("6-9", "10-3", "3-", "-3", "3-5-10", "best-12"):
         with pytest.raises(FileError, match=f"generation {which} is not in .*allowed: .*, A-B"):
-            run.numbers_of(which)
+            run.files_of(which)
 
 
 def test_an_opened_run_has_all_that_was_saved(tmp_path):
