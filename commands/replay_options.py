@@ -40,7 +40,8 @@ class Changes:
     conditions: list[str] | None = option(
         None,
         "compare lifetimes in a changed world: all, or names from the table of conditions, or"
-        " module:function, each with =STRENGTH where it is not the usual one",
+        " module:function, each with =STRENGTH where it is not the usual one; of several with"
+        " commas between them another one in each lifetime",
     )
     at: list[int] = option(
         [0, 300],

@@ -83,7 +83,7 @@ def reach(config: Training) -> None:
     if config.engine == "ray":
         from workers import ray_cluster
 
-        names = *config.environment, *(config.conditions or ())
+        names = *config.environment, *",".join(config.conditions or ()).split(",")
         modules = [name.partition(":")[0] for name in names if ":" in name]
         ray_cluster.connect(config.ray_address, worker_count(config.threads), modules)
 

@@ -113,7 +113,8 @@ class Training:
     conditions: list[str] | None = option(
         None,
         "each individual also lives in a world that has changed, once for each of these of the"
-        " table of conditions, or module:function, or NAME=STRENGTH",
+        " table of conditions, or module:function, or NAME=STRENGTH; of several with commas between"
+        " them another one in each lifetime",
         part="fitness",
     )
     aggregate: str = option(

@@ -166,8 +166,9 @@ DAMAGED = {  # a condition -> the environment that has the same body
 def seen_in(arguments: dict) -> set[str]:
     """The ids of the environments that evolution with these arguments of a run has seen."""
     given = arguments["environment"]
-    names = [name.removesuffix("=0.25") for name in arguments.get("conditions") or ()]
-    bodies = {DAMAGED[name] for name in names if name in DAMAGED}
+    conditions = ",".join(arguments.get("conditions") or ()).split(",")
+    names = {name.removesuffix("=0.25") for name in conditions}
+    bodies = {body for name, body in DAMAGED.items() if names & {name, "all"}}
     return bodies | {*([given] if isinstance(given, str) else given)}
 
 
@@ -183,11 +184,17 @@ def as_table() -> str:
 
 def chosen(names: Sequence[str], interface: Interface) -> list[Condition]:
     """The conditions of --conditions for a task: `all` of the table's that fit it, or names, or
-    module:function, each with =STRENGTH where it is not the usual one. ValueError for others."""
+    module:function, each with =STRENGTH where it is not the usual one; several with commas between
+    them are one condition, in each lifetime another of these. ValueError for others."""
     found: list[Condition] = []
     for name in names:
         if name == "all":
             found += [row for row in CONDITIONS if row.where.test(interface)]
+            continue
+        if "," in name:
+            rows = chosen(name.split(","), interface)
+            together = ",".join(map(str, rows))
+            found.append(Condition(together, None, ANY, partial(_one_of, rows), ""))
             continue
         name, _, given = name.partition("=")
         condition = _users(name) if ":" in name else _row(name, interface)
@@ -195,6 +202,12 @@ def chosen(names: Sequence[str], interface: Interface) -> list[Condition]:
             condition._replace(strength=_strength(given, condition)) if given else condition
         )
     return found
+
+
+def _one_of(rows: Sequence[Condition], env, strength, rng):
+    """One of these conditions, each with the same chance."""
+    row = rows[rng.integers(len(rows))]
+    return row.apply(env, row.strength, rng)
 
 
 def _row(name: str, interface: Interface) -> Condition:

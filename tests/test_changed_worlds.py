@@ -37,7 +37,7 @@ def test_an_individual_is_worth_what_it_earns_in_all_worlds_each_as_it_is_evalua
 
 
 def test_a_run_in_changed_worlds_goes_on_and_is_evaluated_in_unchanged_ones(tmp_path):
-    line = [*SHORT, "--conditions", "noise=0.1", "delayed_actions"]
+    line = [*SHORT, "--conditions", "noise=0.1", "delayed_actions,dead_sensors"]
     runs = []
     for generations in (3, 1):
         folder = tmp_path / str(generations)

@@ -106,10 +106,23 @@ def test_short_legs_are_those_of_the_damaged_bodies(leg, side):
         assert differs(seen, episode("AntBulletEnv-v0", swap, after)) == []
 
 
+def test_of_several_conditions_with_commas_each_lifetime_has_one():
+    names, task = ["weak_actions=0.5", "delayed_actions", "scaled_sensors=2"], "Pendulum-v1"
+    rows = chosen([",".join(names), *names], world(task)[1])
+    seen = [[episode(task, row.change(seed)) for seed in range(12)] for row in rows]
+    one, *each = seen
+    found = [[not differs(own[0], one[seed]) for own in each].index(True) for seed in range(12)]
+    assert {*found} == {0, 1, 2}
+    assert str(rows[0]) == "weak_actions=0.5,delayed_actions=2,scaled_sensors=2"
+    again = [episode(task, rows[0].change(seed)) for seed in range(12)]
+    assert not any(map(differs, one, again))
+
+
 def test_a_body_that_evolution_had_by_a_condition_was_seen():
     plain = {"environment": ["AntBulletEnv-v0"]}
     assert seen_in(plain) == seen_in({"environment": "AntBulletEnv-v0"}) == {"AntBulletEnv-v0"}
-    for name in ("short_back_right", "short_back_right=0.25"):
+    assert seen_in(plain | {"conditions": ["all"]}) > {"AntDamagedLeftBulletEnv-v0"}
+    for name in ("short_back_right", "short_back_right=0.25", "heavy,short_back_right"):
         seen = seen_in(plain | {"conditions": [name, "short_front_left=0.5", "noise"]})
         assert seen == {"AntBulletEnv-v0", "AntDamagedRightBulletEnv-v0"}
 
@@ -293,6 +306,7 @@ def test_a_worker_that_dies_costs_nothing_and_a_condition_that_raises_is_reporte
         ("slippery", ["slippery", "quadruped", "CarRacing-v0"]),
         ("dead_sensors=2", ["dead_sensors=2", "0 to 1"]),
         ("noise=much", ["noise=much", "0 on"]),
+        ("noise,darkness", ["--conditions darkness", "noise"]),
         ("nowhere:fog", ["nowhere:fog", "nowhere"]),
         ("misbehaving:fog", ["misbehaving:fog"]),
         ("misbehaving:misbehaves", ["misbehaves", "env, strength, rng"]),
