@@ -149,7 +149,11 @@ def table(rows: Sequence[dict], width: int | None = None) -> list[str]:
         back = "" if first["recovered"] is None else f"{100 * first['recovered']:.0f}%"
         back += "" if first["recovery"] is None else f" {first['recovery']:.0f}"
         failed = f"  {row['failed']} failed" if row["failed"] else ""
-        lines.append(f"{row['condition']:22}{cells}{back:>9}{failed}")
+        name = row["condition"]
+        if len(name) > 22:  # a line of its own
+            lines.append(name)
+            name = ""
+        lines.append(f"{name:22}{cells}{back:>9}{failed}")
     return lines
 
 

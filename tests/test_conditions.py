@@ -235,7 +235,8 @@ def static(tmp_path_factory):
 
 
 def test_what_survives_what_is_the_same_for_any_number_of_workers(balancing, static, tmp_path):
-    line = ["--run", balancing, "--conditions", "all", "noise=0.05", "--at", 50, 0]
+    several = "noise=0.05,sticky_actions=0.1"
+    line = ["--run", balancing, "--conditions", "all", several, "--at", 50, 0]
     line += ["--against", static, "--max_steps", 150]
     files = [tmp_path / f"{threads}.json" for threads in (1, 3)]
     for threads, path in zip((1, 3), files, strict=True):
@@ -261,6 +262,8 @@ def test_what_survives_what_is_the_same_for_any_number_of_workers(balancing, sta
             assert one["low"] <= one["share"] <= one["high"] and 0 < one["p"] <= 1
         assert row["condition"] in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
+    *_, name, values = table(later["rows"], 60)  # a long name has a line of its own
+    assert name == several and len(values) == len(table(later["rows"][:1], 60)[-1])
     assert max(map(len, table(later["rows"], 60))) <= 60
     assert verdict(later["rows"], "frozen") in result.stdout
 
