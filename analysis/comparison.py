@@ -16,6 +16,7 @@ DRAWS = 10_000  # of the bootstrap and of the random signs
 BIN = 25  # steps of which a curve keeps the mean
 LEVEL = 0.05  # of significance
 WIDE = 76  # columns that a table with intervals needs
+NAME = 22  # columns in which it has the name of a condition
 
 
 def interval_of_ratio(scores: np.ndarray, base: np.ndarray) -> tuple[float, float]:
@@ -142,7 +143,7 @@ def table(rows: Sequence[dict], width: int | None = None) -> list[str]:
     wide = (width or shutil.get_terminal_size().columns) >= WIDE
     size = 16 if wide else 8
     names = list(rows[0]["kinds"])
-    lines = [f"{'':22}" + "".join(f"{name:>{size - 1}} " for name in names) + f"{'back':>9}"]
+    lines = [f"{'':{NAME}}" + "".join(f"{name:>{size - 1}} " for name in names) + f"{'back':>9}"]
     for row in rows:
         cells = "".join(f"{cell(entry, wide):>{size}}" for entry in row["kinds"].values())
         first = row["kinds"][names[0]]
@@ -150,10 +151,10 @@ def table(rows: Sequence[dict], width: int | None = None) -> list[str]:
         back += "" if first["recovery"] is None else f" {first['recovery']:.0f}"
         failed = f"  {row['failed']} failed" if row["failed"] else ""
         name = row["condition"]
-        if len(name) > 22:  # a line of its own
+        if len(name) > NAME:  # a line of its own
             lines.append(name)
             name = ""
-        lines.append(f"{name:22}{cells}{back:>9}{failed}")
+        lines.append(f"{name:{NAME}}{cells}{back:>9}{failed}")
     return lines
 
 

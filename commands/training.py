@@ -20,6 +20,7 @@ from commands.parsing import complete, resumed
 from commands.screen import Board, Screen
 from commands.training_options import Training
 from environments import MAX_STEPS
+from environments.conditions import one_by_one
 from environments.observations import Statistics
 from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, run
 from machine.provenance import available_cores, worker_count
@@ -83,7 +84,7 @@ def reach(config: Training) -> None:
     if config.engine == "ray":
         from workers import ray_cluster
 
-        names = *config.environment, *",".join(config.conditions or ()).split(",")
+        names = *config.environment, *one_by_one(config.conditions)
         modules = [name.partition(":")[0] for name in names if ":" in name]
         ray_cluster.connect(config.ray_address, worker_count(config.threads), modules)
 

@@ -163,11 +163,15 @@ DAMAGED = {  # a condition -> the environment that has the same body
 }
 
 
+def one_by_one(names: Sequence[str] | None) -> list[str]:
+    """The names of --conditions, also those that commas join."""
+    return [one for name in names or () for one in name.split(",")]
+
+
 def seen_in(arguments: dict) -> set[str]:
     """The ids of the environments that evolution with these arguments of a run has seen."""
     given = arguments["environment"]
-    conditions = ",".join(arguments.get("conditions") or ()).split(",")
-    names = {name.removesuffix("=0.25") for name in conditions}
+    names = {name.removesuffix("=0.25") for name in one_by_one(arguments.get("conditions"))}
     bodies = {body for name, body in DAMAGED.items() if names & {name, "all"}}
     return bodies | {*([given] if isinstance(given, str) else given)}
 
@@ -192,7 +196,7 @@ def chosen(names: Sequence[str], interface: Interface) -> list[Condition]:
             found += [row for row in CONDITIONS if row.where.test(interface)]
             continue
         if "," in name:
-            rows = chosen(name.split(","), interface)
+            rows = chosen(one_by_one([name]), interface)
             together = ",".join(map(str, rows))
             found.append(Condition(together, None, ANY, partial(_one_of, rows), ""))
             continue
