@@ -27,6 +27,7 @@ class Individual(NamedTuple):
     member: int  # 0: θ + σε, 1: θ − σε
     sigma: float
     common: bool = False  # both members of a pair have the same episodes
+    held_out = False
 
     @property
     def name(self) -> str:
@@ -51,6 +52,7 @@ class HeldOut(NamedTuple):
     seed: int
     generation: int  # whose step led to θ
     number: int
+    held_out = True
 
     @property
     def name(self) -> str:
@@ -228,8 +230,8 @@ def run(
     Every eval_every generations (0: never) θ itself is evaluated eval_episodes times, and their
     mean fitness counts instead. observer.broadcast(θ) is what workers.map takes;
     observer.result(individual, result) sees every individual's end, and (None, None) a few times
-    a second; observer.generation(row, results) sees every generation's. What they raise ends the
-    run.
+    a second; observer.generation(row, results, scores) sees every generation's, and those of θ.
+    What they raise ends the run.
     """
     while strategy.generation < generations:
         began = time.perf_counter()
@@ -247,6 +249,7 @@ def run(
         moved = strategy.tell(fitness, [result.mean_square for result in results])
         row = {"generation": strategy.generation}
         row |= summary(results, time.perf_counter() - began) | used
+        scores = []
         if eval_every:
             row["theta_mean"] = float("nan")
         if eval_every and strategy.generation % eval_every == 0:
@@ -256,7 +259,7 @@ def run(
             ]
             scores = workers.map(given, held_out, observer.result)
             row["theta_mean"] = float(np.mean([score.fitness for score in scores]))
-        observer.generation(row | moved, results)
+        observer.generation(row | moved, results, scores)
         if stop_at is not None and row["theta_mean" if eval_every else "mean"] >= stop_at:
             return
 

@@ -125,7 +125,10 @@ class Agent(Genome):
     environment of the next lifetimes, a wrapper around it for one. With normalize_observations,
     statistics (2, n_inputs) float32, else (2, 0): mean and standard deviation with which the next
     lifetimes normalize what they observe; observed: the sums of what the last one has observed.
+    unseen: evolution learns nothing of its lifetimes.
     """
+
+    unseen = False
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ from commands.replay_options import AgentFigure, Figure
 from commands.training_options import Training
 from fitness_functions import Agent
 from run_folder.checkpoints import RunFolder
-from run_folder.formats import IN_WORLD
+from run_folder.formats import IN_WORLD, THETA_IN
 from run_folder.safe_files import write_file
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -75,8 +75,8 @@ def column(run: RunFolder, name: str) -> np.ndarray:
 
 def fitness(plt, paths: list[str], config: Figure):
     """Mean fitness over generations: one run of a setting with its population's standard deviation,
-    several as median and quartiles; θ's own score as dots; of one run alone the mean in each of
-    its worlds as well."""
+    several as median and quartiles; θ's own score as dots, and where evolution does not see it as
+    crosses; of one run alone the mean in each of its worlds as well."""
     runs = [RunFolder.open(path) for path in paths]
     for run in runs:
         if not run.rows:
@@ -85,6 +85,8 @@ def fitness(plt, paths: list[str], config: Figure):
     groups = settings(runs)
     worlds = [name for name in runs[0].rows[-1] if name.startswith(IN_WORLD)]
     worlds = worlds if len(runs) == 1 else []
+    names = (name for run in runs for name in run.arguments.get("eval_environment") or ())
+    unseen = dict(zip(dict.fromkeys(names), itertools.cycle("x+1234"), strict=False))
     for (label, group), line in zip(groups.items(), lines(), strict=False):
         shown = min(len(run.rows) for run in group)
         x = column(group[0], "generation")[:shown]
@@ -105,9 +107,9 @@ def fitness(plt, paths: list[str], config: Figure):
         axes.fill_between(x, low, high, color=line["color"], alpha=0.2, linewidth=0)
         axes.plot(x, middle, label=label, linewidth=1.6, **line)
         for run in group:
-            itself = column(run, "theta_mean")
-            if np.isfinite(itself).any():
-                axes.plot(column(run, "generation"), itself, ".", color=line["color"])
+            add_scores(axes, run, unseen, line["color"])
+    for world, mark in unseen.items():
+        axes.plot([], [], mark, color="gray", label=f"θ in {world}")
     for name, line in zip(worlds, itertools.islice(lines(), 1, None), strict=False):
         means, world = column(runs[0], name), name.removeprefix(IN_WORLD)
         print(f"{world}: {means[-1]:.1f}, {means.mean():.1f} over all generations")
@@ -118,6 +120,18 @@ def fitness(plt, paths: list[str], config: Figure):
     axes.xaxis.get_major_locator().set_params(integer=True)
     add_legend(figure, axes)
     return figure
+
+
+def add_scores(axes, run: RunFolder, unseen: dict[str, str], color: str) -> None:
+    """θ's own score in the run's worlds as dots, and in unseen ones with their marks."""
+    generations = column(run, "generation")
+    marks = {"theta_mean": "."} | {THETA_IN + world: mark for world, mark in unseen.items()}
+    for name, mark in marks.items():
+        scores = column(run, name)
+        known = np.isfinite(scores)
+        if known.any():
+            axes.plot(generations, scores, mark, color=color)
+            print(f"  {name}: {scores[known][-1]:.1f} in generation {generations[known][-1]:.0f}")
 
 
 def coefficients(plt, path: str, config: AgentFigure):

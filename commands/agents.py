@@ -22,16 +22,23 @@ from workers.local import map_apart
 
 # files hold the rules of all synapses, whatever they were searched with
 AS_FILED = {"shared_rules": 0, "mirror": False, "sigma_factors": None, "seed": 0}
+AS_FILED |= {"conditions": None, "eval_environment": None}  # files are evaluated where one asks
 
 
 def agents_for(config: Training, names: Sequence[str] = ()) -> list[Agent]:
     """One agent per environment (of the arguments of a run, or of these names), and behind it one
-    for each condition in it, all with the same θ; ValueError where they cannot share it.
+    for each condition in it, then those of --eval_environment, all with the same θ; ValueError
+    where they cannot share it.
 
     The environments are looked at in a process of its own: some start threads or take hold of
     a device, which workers that are forked later must not inherit.
     """
-    names, task = names or config.environment, part(config, "task")
+    task, names = part(config, "task"), list(names or config.environment)
+    n_seen = len(names)
+    for name in config.eval_environment or ():
+        if name in names:
+            raise ValueError(f"--eval_environment {name}: θ is scored there already")
+        names.append(name)
     for name in names:
         if names.count(name) > 1:
             raise ValueError(
@@ -56,16 +63,22 @@ def agents_for(config: Training, names: Sequence[str] = ()) -> list[Agent]:
                 f" coefficients: their networks have {agents[0].interface.sizes}, and"
                 f" {agent.interface.sizes}"
             )
-    changed = [chosen(config.conditions or (), interface) for interface in interfaces]
-    return [
+    seen, unseen = agents[:n_seen], agents[n_seen:]
+    for agent in unseen:
+        agent.unseen = True
+    changed = [chosen(config.conditions or (), agent.interface) for agent in seen]
+    worlds = [
         each
-        for agent, conditions in zip(agents, changed, strict=True)
+        for agent, conditions in zip(seen, changed, strict=True)
         for each in (agent, *map(agent.under, conditions))
     ]
+    return worlds + unseen
 
 
-def check_static(config: Training) -> None:
+def check_meaning(config: Training) -> None:
     """ValueError for options that would be without meaning."""
+    if config.eval_environment and not config.eval_every:
+        raise ValueError("--eval_environment: how often? It needs --eval_every")
     for name in ("normalization", "update_every", "shared_rules", "init_weights"):
         value = getattr(config, name)
         if config.hebb_rule == "static" and value != getattr(Training, name):
@@ -98,7 +111,8 @@ def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
         coefficients, _, weights = free.split(theta_of([free], run, which))
         coefficients = weights[:, None] if agent.static else coefficients
         Screen(config.quiet).say("trying which half of the neurons to mirror; takes some minutes")
-        interfaces = list({one.interface.environment: one.interface for one in agents}.values())
+        seen = [one.interface for one in agents if not one.unseen]
+        interfaces = list({one.environment: one for one in seen}.values())
         find = partial(best_half, interfaces, part(config, "agent"), coefficients)
         (theta,) = map_apart(find, [config.seed])
         return theta
@@ -170,7 +184,7 @@ def agents_of_run(
     """
     folder = RunFolder.open(run)
     given = {name: value for name, value in ends.items() if value is not None}
-    config = replace(complete(Training, folder.arguments), **AS_FILED, conditions=None, **given)
+    config = replace(complete(Training, folder.arguments), **AS_FILED, **given)
     agents = agents_for(config, names)
     return agents, theta_of(agents, folder, which)
 

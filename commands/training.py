@@ -2,6 +2,7 @@
 it go: agents, workers, strategy, run folder, screen."""
 
 import logging
+import math
 import secrets
 import shlex
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import seeds
-from commands.agents import agents_for, check_static, first_theta, share
+from commands.agents import agents_for, check_meaning, first_theta, share
 from commands.options import part
 from commands.parsing import complete, resumed
 from commands.screen import Board, Screen
@@ -26,7 +27,7 @@ from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, 
 from machine.provenance import available_cores, worker_count
 from machine.startup import answer_signals
 from run_folder.checkpoints import RunFolder
-from run_folder.formats import IN_WORLD
+from run_folder.formats import IN_WORLD, THETA_IN
 from run_folder.run_log import keep_log
 from workers import local, rollouts
 
@@ -64,7 +65,7 @@ def train(given: dict) -> int:
             theta = first_theta(config, agents) if folder.state is None else None
             return go_on(config, folder, agents, theta, stop)
     config = complete(Training, given)
-    check_static(config)
+    check_meaning(config)
     screen = Screen(config.quiet)
     if config.seed is None:
         config = replace(config, seed=secrets.randbelow(2**31))
@@ -84,7 +85,11 @@ def reach(config: Training) -> None:
     if config.engine == "ray":
         from workers import ray_cluster
 
-        names = *config.environment, *one_by_one(config.conditions)
+        names = (
+            *config.environment,
+            *one_by_one(config.conditions),
+            *(config.eval_environment or ()),
+        )
         modules = [name.partition(":")[0] for name in names if ":" in name]
         ray_cluster.connect(config.ray_address, worker_count(config.threads), modules)
 
@@ -230,17 +235,19 @@ class Observer:
         if self.failures == 1:
             self.screen.warn(f"a lifetime failed: {failure} (log.txt says how to repeat it)")
 
-    def means_by_world(self, results: list) -> dict:
-        """A column for each of several worlds, unless fitness.csv was begun without them."""
-        if len(self.agents) == 1:
+    def means_by_world(self, whose: str, agents: list, results: list) -> dict:
+        """A column for each of several worlds, unless fitness.csv was begun without them; NaN
+        without results."""
+        if len(agents) == 1:
             return {}
-        means = np.mean([result.worlds for result in results if result.worlds], axis=0).tolist()
-        names = [IN_WORLD + agent.world for agent in self.agents]
+        unknown = [math.nan] * len(agents)
+        worlds = [result.worlds for result in results if result.worlds] or [unknown]
+        names, means = [whose + agent.world for agent in agents], np.mean(worlds, axis=0).tolist()
         begun = self.folder.rows[0] if self.folder.rows else names
         return {name: mean for name, mean in zip(names, means, strict=True) if name in begun}
 
-    def generation(self, row: dict, results: list) -> None:
-        """A generation is complete."""
+    def generation(self, row: dict, results: list, scores: list) -> None:
+        """A generation is complete, and θ was scored or was not."""
         state = self.strategy.state()
         if self.config.shared_rules:
             state["assignment"] = self.agent.assignment
@@ -250,7 +257,10 @@ class Observer:
                     self.statistics.merge(*result.observed)
             state |= self.statistics.state()
             self.agent.statistics = self.statistics.as_block()
-        row |= self.means_by_world(results)
+        seen = [agent for agent in self.agents if not agent.unseen]
+        row |= self.means_by_world(IN_WORLD, seen, results)
+        if self.config.eval_every:
+            row |= self.means_by_world(THETA_IN, self.agents, scores)
         before = self.folder.rows[-1]["elapsed"] if self.folder.rows else 0
         row["elapsed"] = round(before + row["seconds"], 3)
         blocks = self.agent.blocks(self.strategy.theta)

@@ -175,6 +175,11 @@ class Training:
     eval_episodes: int = option(
         20, "lifetimes of θ in such an evaluation, on held-out seeds", AT_LEAST_1, part="loop"
     )
+    eval_environment: list[str] | None = option(
+        None,
+        "ids in which θ is scored then too; evolution learns nothing of them",
+        part="output",
+    )
     stop_at: float | None = option(
         None, "end when the mean fitness (or θ's own score) reaches this", part="loop"
     )

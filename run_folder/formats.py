@@ -9,7 +9,8 @@ from run_folder.safe_files import FileError, decode_csv, decode_npz
 FORMAT = 1  # of config.json and state.npz; raise it when an older program cannot read them
 MAX_CONFIG = 1 << 20  # bytes of config.json; a plain one has 4,000
 MAX_TABLE = 1 << 24  # bytes of fitness.csv: 100,000 generations
-IN_WORLD = "mean in "  # what the names of columns of fitness.csv begin with, one for each world
+# what the names of columns of fitness.csv begin with, one for each world
+IN_WORLD, THETA_IN = "mean in ", "theta in "
 NEEDED = {  # the arguments that name and keep the .dat files, and their types
     "environment": (str, list),
     "hebb_rule": str,

@@ -314,6 +314,30 @@ def test_an_evaluation_of_theta_itself_changes_nothing(tmp_path, short_run):
     assert coefficients(run_folder(tmp_path)) == coefficients(short_run)
 
 
+def test_theta_is_scored_where_evolution_learns_nothing(tmp_path):
+    line = [*SHORT, "--generations", 3, "--eval_every", 2, "--eval_episodes", 3]
+    line += ["--conditions", "noise", "--eval_environment", "CartPole-v0", "--folder"]
+    assert command("train_hebb.py", *line, tmp_path / "unseen").returncode == 0
+    run = run_folder(tmp_path / "unseen")
+    names = ["CartPole-v1", "CartPole-v1 with noise=0.3", "CartPole-v0"]
+    rows = [[row["theta in " + name] for name in names] for row in rows_of(run)]
+    assert np.isnan(rows[0]).all() and np.isnan(rows[2]).all()
+    assert "mean in CartPole-v0" not in rows_of(run)[0]
+    theta = cart().join(torch.load(next(run.glob("*__2.dat")), weights_only=False))
+    from evolution_strategy_hebb import HeldOut
+
+    seeds = [HeldOut(3, 1, number).lifetime_seed() for number in range(3)]
+    unseen = Agent("ABCD_lr", describe("CartPole-v0"))
+    assert rows[1][2] == np.mean([unseen.rollout(theta, seed).fitness for seed in seeds])
+    assert rows_of(run)[1]["theta_mean"] == pytest.approx(np.mean(rows[1][:2]))
+    drawn = command("plot_hebb.py", "fitness", run, "--out", tmp_path / "x.svg")
+    assert f"theta in CartPole-v0: {rows[1][2]:.1f} in generation 2" in drawn.stdout
+    assert "<!-- θ in CartPole-v0 -->" in (tmp_path / "x.svg").read_text()
+    without = [word for word in line if word not in ("--eval_environment", "CartPole-v0")]
+    assert command("train_hebb.py", *without, tmp_path / "without").returncode == 0
+    assert coefficients(run) == coefficients(run_folder(tmp_path / "without"))
+
+
 def test_tensorboard_files_hold_the_rows_of_fitness_csv(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -53,19 +53,22 @@ def evaluate(
     individual,
     noise: Callable = seeds.noise,
 ) -> Result:
-    """Evaluate the episodes of an individual in each environment; a failed one fails it.
+    """Evaluate the episodes of an individual in each environment; a failed one fails it. Only what
+    is held out meets those that are unseen, which its fitness leaves out.
 
     noise: what draws its ε, `SharedNoise` for one."""
     begun = time.perf_counter()
     theta = individual.candidate(given.theta, noise)
     outcomes, observed = [], []
+    agents = [agent for agent in agents if individual.held_out or not agent.unseen]
     for agent in agents:
         agent.statistics = given.statistics
         for episode in range(episodes):
             outcomes.append(rollout(agent, theta, individual.lifetime_seed(episode)))
             observed.append(agent.observed)
-    failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
-    fitness = -math.inf if failure else float(aggregate([o.fitness for o in outcomes]))
+    seen = outcomes[: episodes * sum(not agent.unseen for agent in agents)]
+    failure = next((outcome.failure for outcome in seen if outcome.failure), None)
+    fitness = -math.inf if failure else float(aggregate([o.fitness for o in seen]))
     known = given.statistics.size and not failure
     worlds = ()
     if len(agents) > 1 and not failure:
