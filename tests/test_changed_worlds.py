@@ -13,6 +13,7 @@ from commands.training import Observer
 from commands.training_options import Training
 from environments.conditions import chosen
 from run_folder.checkpoints import RunFolder
+from run_folder.formats import IN_WORLD
 from workers.rollouts import Broadcast, Result, evaluate
 
 
@@ -26,6 +27,7 @@ def test_an_individual_is_worth_what_it_earns_in_all_worlds_each_as_it_is_evalua
     class Individual:
         candidate = staticmethod(lambda theta, noise: theta)
         lifetime_seed = staticmethod(lambda episode: 7)
+        held_out = False
 
     of_all = evaluate(agents, np.min, 1, Broadcast(theta), Individual)
     rows = chosen(names, agents[0].interface)
@@ -81,7 +83,7 @@ def test_a_run_that_was_begun_without_these_columns_goes_on_without_them(tmp_pat
     for rows, columns in (([], 2), ([{"mean": 1.0}], 0), ([{"mean in CartPole-v1": 1.0}], 1)):
         folder = SimpleNamespace(rows=rows, path=tmp_path)
         observer = Observer(Training(quiet=True), folder, agents, None, None, None)
-        found = observer.means_by_world(results)
+        found = observer.means_by_world(IN_WORLD, agents, results)
         assert list(found.values()) == [1.0, 3.0][:columns]
 
 
