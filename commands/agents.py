@@ -20,9 +20,16 @@ from rules.merging import merge
 from run_folder.checkpoints import RunFolder, load_dat
 from workers.local import map_apart
 
-# files hold the rules of all synapses, whatever they were searched with
-AS_FILED = {"shared_rules": 0, "mirror": False, "sigma_factors": None, "seed": 0}
-AS_FILED |= {"conditions": None, "eval_environment": None}  # files are evaluated where one asks
+# Files hold the rules of all synapses, whatever they were searched with, and are evaluated in what
+# one asks for, whatever they were searched in.
+AS_FILED = {
+    "shared_rules": 0,
+    "mirror": False,
+    "sigma_factors": None,
+    "seed": 0,
+    "conditions": None,
+    "eval_environment": None,
+}
 
 
 def agents_for(config: Training, names: Sequence[str] = ()) -> list[Agent]:

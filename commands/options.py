@@ -2,7 +2,7 @@
 
 The parsers, the namespaces of values, config.json, --resume, the figures and the README's tables
 all read these fields. Those of train_hebb.py stand in `training_options.py`, those of the other
-commands in `replay_options.py`.
+commands in `replay_options.py`, and what several have in `shared_options.py`.
 """
 
 import dataclasses

@@ -3,14 +3,7 @@
 from dataclasses import dataclass
 
 from commands.options import AT_LEAST_1, NOT_NEGATIVE, PAIRS, UNIT, option
-from commands.training_options import (
-    HEBB_RULE,
-    INIT_WEIGHTS,
-    MAX_STEPS,
-    REFERENCE,
-    THREADS,
-    WHICH,
-)
+from commands.shared_options import HEBB_RULE, INIT_WEIGHTS, MAX_STEPS, REFERENCE, THREADS, WHICH
 
 LAYERS = (lambda layers: min(layers) >= 1, "layers counted from 1 at the input")
 

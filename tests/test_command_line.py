@@ -15,7 +15,8 @@ import torch
 from conftest import ROOT, SHORT, command, run_folder
 
 from commands import parsing
-from commands.training_options import INIT_WEIGHTS, Training
+from commands.shared_options import INIT_WEIGHTS
+from commands.training_options import Training
 from networks.initial_weights import INITIALISATIONS
 
 PROGRAMS = ("train_hebb.py", "evaluate_hebb.py", "plot_hebb.py", "benchmark.py")
