@@ -127,21 +127,32 @@ def sticky_actions(env, strength, rng):
     return wrapper
 
 
-def short_leg(leg, env, strength, rng):
-    """The lower part of a leg becomes shorter, as in the damaged bodies of the paper."""
+def _shorter(env, shares: dict[str, float]):
+    """The lower parts of these legs become shorter (or longer): a body of another shape."""
     import pybullet_data
 
     world = env.unwrapped
     folder = os.path.join(pybullet_data.getDataPath(), "mjcf")
     tree = ElementTree.parse(os.path.join(folder, world.robot.model_xml))
-    geom = tree.find(f".//body[@name='{LEGS[leg][0]}']/geom")
-    ends = [float(x) for x in geom.get("fromto").split()]
-    shorter = [a + strength * (b - a) for a, b in zip(ends[:3], ends[3:], strict=True)]
-    geom.set("fromto", " ".join(map(str, ends[:3] + shorter)))
+    for leg, share in shares.items():
+        geom = tree.find(f".//body[@name='{LEGS[leg][0]}']/geom")
+        ends = [float(x) for x in geom.get("fromto").split()]
+        shorter = [a + share * (b - a) for a, b in zip(ends[:3], ends[3:], strict=True)]
+        geom.set("fromto", " ".join(map(str, ends[:3] + shorter)))
     with tempfile.TemporaryDirectory() as folder:
         tree.write(os.path.join(folder, "ant.xml"))
         world.change_body(os.path.join(folder, "ant.xml"))
     return env
+
+
+def short_leg(leg, env, strength, rng):
+    """The lower part of a leg becomes shorter, as in the damaged bodies of the paper."""
+    return _shorter(env, {leg: strength})
+
+
+def uneven_legs(env, strength, rng):
+    """The lower part of each leg is left to a share of its own, drawn between strength and 1."""
+    return _shorter(env, {leg: rng.uniform(*sorted((strength, 1.0))) for leg in LEGS})
 
 
 def locked_leg(leg, env, strength, rng):

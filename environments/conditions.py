@@ -38,6 +38,7 @@ from environments.changes import (
     slippery_road,
     slope,
     sticky_actions,
+    uneven_legs,
     weak_actions,
     weak_engine,
 )  # fmt: skip
@@ -145,6 +146,8 @@ CONDITIONS = (
                   "brake of the leg's joints, in torques of its motors")
         for leg in LEGS
     ),
+    Condition("uneven_legs", 0.5, QUADRUPED, uneven_legs,
+              "least share of each leg's lower part that is left", (0.01, 10)),
     Condition("heavy", 1.5, QUADRUPED, heavy, "factor on every mass of the body", (0.01, 100)),
     Condition("slippery", 0.3, QUADRUPED, slippery_floor, "factor on the friction of the floor"),
     Condition("gravity", 1.5, QUADRUPED, gravity, "factor on gravity"),
