@@ -11,6 +11,7 @@ from conftest import SHORT, command, run_folder
 import environments
 from analysis.adaptation import Knockout
 from analysis.comparison import curve, holm, interval_of_ratio, sign_flips, table, verdict
+from environments.changes import LEGS
 from environments.conditions import CONDITIONS, ChangingWorld, chosen, seen_in
 from fitness_functions import Agent, describe
 
@@ -76,7 +77,7 @@ def test_conditions_change_the_world_from_their_step_on_and_the_next_reset_forge
 @pytest.mark.parametrize("task", ["AntBulletEnv-v0", "CarRacing-v0", "Pendulum-v1"])
 def test_a_condition_of_no_strength_changes_nothing_bit_for_bit(task):
     for row in chosen(["all"], world(task)[1]):
-        if row.name.startswith(("short_", "locked_")):  # another body; no motor
+        if row.name.startswith(("short_", "locked_", "uneven_")):  # another body; no motor
             continue
         still = row._replace(strength=NEUTRAL.get(row.name, 1))
         for after in (0, 20):
@@ -104,6 +105,25 @@ def test_short_legs_are_those_of_the_damaged_bodies(leg, side):
     for after in (0, 20):
         seen = episode("AntBulletEnv-v0", row.change(5), after)
         assert differs(seen, episode("AntBulletEnv-v0", swap, after)) == []
+
+
+def test_uneven_legs_are_each_left_to_a_share_of_their_own():
+    env = world("AntBulletEnv-v0")[0]
+
+    def halves(name, seed):  # of the lower part of each leg: how far its centre of mass is
+        env.reset(seed=3)
+        (row,) = chosen([name], world("AntBulletEnv-v0")[1])
+        row.change(seed)(env)
+        robot, engine = env.unwrapped.robot, env.unwrapped._p
+        links = [robot.parts[foot].bodyPartIndex for foot, _ in LEGS.values()]
+        return np.abs([engine.getDynamicsInfo(robot.objects[0], k)[3][0] for k in links])
+
+    whole = halves("uneven_legs=1", 1)
+    assert np.all(whole == whole[0])
+    shares = np.array([halves("uneven_legs", seed) for seed in range(12)]) / whole
+    assert np.unique(shares).size == 48
+    assert 0.5 <= shares.min() < 0.6 and 0.9 < shares.max() <= 1
+    assert np.array_equal(halves("uneven_legs", 5), shares[5] * whole)
 
 
 def test_of_several_conditions_with_commas_each_lifetime_has_one():
