@@ -235,7 +235,8 @@ def learning(folders: list[Path]) -> str:
 
 
 def tried(folders: list[Path]) -> str:
-    """A row per run, agents and others: the mean fitness that each setting gave.
+    """A row per run, agents and others: the mean fitness that each setting gave; and what all of
+    them took.
 
     A folder needs config.json and fitness.csv alone.
     """
@@ -251,7 +252,9 @@ def tried(folders: list[Path]) -> str:
             | {"last": f"{last['mean']:.1f} ({last['generation']})"}
             | {"hours": f"{last['elapsed'] / 3600:.1f}"}
         )
-    return table(found, columns)
+    hours = sum(run.rows[-1]["elapsed"] for run in runs) / 3600
+    together = f"The {len(runs)} runs took {hours:.0f} hours of wall time together."
+    return f"{table(found, columns)}\n\n{together}"
 
 
 def with_results(readme: str, short: str) -> str:
