@@ -57,10 +57,11 @@ def draw(name: str, runs: str | list[str], config: Figure) -> str:
     return out
 
 
-def add_legend(figure, axes) -> None:
-    """Among the curves where the labels are short and few, else in lines below them."""
+def add_legend(figure, axes, below: bool = False) -> None:
+    """Among the curves where the labels are short and few, else (or if asked to) below them."""
     handles, labels = axes.get_legend_handles_labels()
-    if max(map(len, labels)) <= MAX_LABEL and len(labels) <= MAX_LABELS:
+    short = max(map(len, labels)) <= MAX_LABEL and len(labels) <= MAX_LABELS
+    if short and not below:
         axes.legend(loc="best")
         return
     wrapped = [textwrap.fill(label, 90) for label in labels]
@@ -118,7 +119,7 @@ def fitness(plt, paths: list[str], config: Figure):
     band = "median and quartiles of runs" if several else "mean ± std of the population"
     axes.set(xlabel="generation", ylabel=f"fitness ({band})")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    add_legend(figure, axes)
+    add_legend(figure, axes, below=bool(unseen))  # crosses lie anywhere
     return figure
 
 
