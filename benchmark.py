@@ -79,9 +79,10 @@ def main(arguments: list[str] | None = None) -> int:
         result = benchmark(config)
         if config.json:
             from machine.provenance import provenance
+            from run_folder.safe_files import write_file
 
             about = provenance() | {"cores": os.cpu_count(), "arguments": asdict(config)}
-            Path(config.json).write_text(json.dumps(about | {"figures": result}, indent=1))
+            write_file(config.json, json.dumps(about | {"figures": result}, indent=1).encode())
     return 0
 
 

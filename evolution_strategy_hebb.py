@@ -2,6 +2,7 @@
 evolves. It knows no environment and no network: `ask` names the individuals of a generation,
 `tell` takes their fitness. P is the population, n the length of θ."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -195,7 +196,8 @@ class EvolutionStrategyHebb:
                 raise ValueError(f"the state of the run lacks {name} of {array.size} numbers")
             array[:] = state[name]
         for name in ("generation", "lr", "sigma"):
-            if not isinstance(state.get(name), int | float):
+            value = state.get(name)
+            if not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ValueError(f"the state of the run lacks {name}")
         self.generation = int(state["generation"])
         self.lr, self.sigma = float(state["lr"]), float(state["sigma"])
@@ -222,18 +224,23 @@ def run(
     eval_episodes: int = 0,
     stop_at: float | None = None,
     apart: bool = False,
+    row: dict | None = None,
 ) -> None:
     """Evolve until `generations` are complete, or until the mean fitness reaches `stop_at`.
 
-    apart: of several worlds, rank the fitness in each apart.
+    apart: of several worlds, rank the fitness in each apart. row: what observer.generation was
+    given last, in a run that goes on.
 
     Every eval_every generations (0: never) θ itself is evaluated eval_episodes times, and their
-    mean fitness counts instead. observer.broadcast(θ) is what workers.map takes;
-    observer.result(individual, result) sees every individual's end, and (None, None) a few times
-    a second; observer.generation(row, results, scores) sees every generation's, and those of θ.
+    mean fitness counts instead, without those that failed. observer.broadcast(θ) is what
+    workers.map takes; observer.result(individual, result) sees every individual's end, and
+    (None, None) a few times a second; observer.evaluated(results) those of all, when θ has learned
+    from them; observer.generation(row, results, scores) sees every generation's, and those of θ.
     What they raise ends the run.
     """
-    while strategy.generation < generations:
+    score, goal = "theta_mean" if eval_every else "mean", math.inf if stop_at is None else stop_at
+    row = row or {}
+    while strategy.generation < generations and not row.get(score, -math.inf) >= goal:
         began = time.perf_counter()
         used = {"sigma": strategy.sigma, "lr": strategy.lr}
         given = observer.broadcast(strategy.theta)
@@ -247,6 +254,7 @@ def run(
         if apart and (n_worlds := max(len(result.worlds) for result in results)):
             fitness = [result.worlds or (-np.inf,) * n_worlds for result in results]
         moved = strategy.tell(fitness, [result.mean_square for result in results])
+        observer.evaluated(results)
         row = {"generation": strategy.generation}
         row |= summary(results, time.perf_counter() - began) | used
         scores = []
@@ -258,10 +266,14 @@ def run(
                 HeldOut(strategy.seed, strategy.generation - 1, n) for n in range(eval_episodes)
             ]
             scores = workers.map(given, held_out, observer.result)
-            row["theta_mean"] = float(np.mean([score.fitness for score in scores]))
+            row["theta_mean"] = finite_mean([one.fitness for one in scores])
         observer.generation(row | moved, results, scores)
-        if stop_at is not None and row["theta_mean" if eval_every else "mean"] >= stop_at:
-            return
+
+
+def finite_mean(values: Sequence[float]) -> float:
+    """The mean of the values of lifetimes that have not failed; NaN without any."""
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def summary(results: Sequence, seconds: float) -> dict:

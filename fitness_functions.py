@@ -191,8 +191,8 @@ class Agent(Genome):
 
     def warm_up(self) -> None:
         """Compile what a lifetime runs, so that the workers forked from here find it ready."""
-        observations = self.interface.observations
-        blank = 0 if observations.shape == () else np.zeros(observations.shape, observations.dtype)
+        space = self.interface.observations
+        blank = np.zeros(space.shape, space.dtype) if isinstance(space, Box) else space.start
         self.policy.forward(self.interface.encode(blank))
         self.synapses.update(self.policy.activations)
 

@@ -53,7 +53,8 @@ class Knockout(NamedTuple):
         theta, sizes, rule = theta.copy(), agent.policy.sizes, agent.rule
         of_synapses, of_neurons, _ = np.split(theta, [agent.n_of_synapses, agent.n_coefficients])
         if self.column in rule.columns:
-            block, columns, counts = of_synapses, rule.columns, sizes[:-1] * sizes[1:]
+            counts = [pre * post for pre, post in agent.policy.shapes]
+            block, columns = of_synapses, rule.columns
         else:
             block, columns, counts = of_neurons, rule.neuron_columns, sizes
         column = block.reshape(-1, len(columns))[:, columns.index(self.column)]
@@ -110,7 +111,7 @@ def kinds_of(config: Evaluation) -> dict[str, Kind]:
         kinds["frozen"] = Kind(agent, theta, freezes=True)
     if config.against:
         where, ends = [agent.interface.environment], ends_of(config)
-        (other,), other_theta = agents_of_run(config.against, config.which, where, **ends)
+        (other,), other_theta = agents_of_run(config.against, "best", where, **ends)
         name = "static" if other.static and not agent.static else "against"
         kinds[name] = Kind(other, other_theta)
     return kinds
@@ -135,8 +136,6 @@ def check_options(config: Evaluation) -> None:
     for name in ("render", "lesion", "freeze", "video", "knockout"):
         if getattr(config, name) and name != taken:
             raise ValueError(f"--{taken} and --{name} do not go together")
-    if taken == "knockout" and config.against:
-        raise ValueError("--against is for --conditions")
 
 
 def plan(kinds: dict[str, Kind], n_changes: int, ats: Sequence[int], seeds: range) -> list[Case]:
@@ -152,7 +151,7 @@ def plan(kinds: dict[str, Kind], n_changes: int, ats: Sequence[int], seeds: rang
 
 
 def evaluate(config: Evaluation) -> int:
-    """Evaluate, compare, print, file; the exit status."""
+    """Evaluate, compare, print, file; the exit status, 1 when every lifetime failed."""
     check_options(config)
     kinds = kinds_of(config)
     agent, theta, _ = next(iter(kinds.values()))
@@ -176,7 +175,7 @@ def evaluate(config: Evaluation) -> int:
             print(f"for one, {case.kind} with seed {case.seed} failed: {result.failure}")
             break
     tell_seeds(config.seed, len(seeds), time.perf_counter() - began)
-    return 0
+    return int(all(result.failure for result in results))
 
 
 def report(config: Evaluation, kinds, changes, ats, results: dict, seeds: range) -> None:

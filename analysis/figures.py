@@ -16,7 +16,7 @@ from analysis.films import check_file, library
 from analysis.lifetime_figures import COLOURS, agent_of, layer_names, lines
 from analysis.settings import MAX_LABEL, MAX_LABELS, settings
 from commands.agents import agents_for, first_theta
-from commands.parsing import complete
+from commands.parsing import recorded
 from commands.replay_options import AgentFigure, Figure
 from commands.training_options import Training
 from fitness_functions import Agent
@@ -139,7 +139,7 @@ def coefficients(plt, path: str, config: AgentFigure):
     """The distribution of each coefficient in each layer, before evolution and after."""
     run = RunFolder.open(path)
     agent, theta = agent_of(path, config)
-    arguments = complete(Training, run.arguments)
+    arguments = recorded(Training, run.arguments)
     if arguments.seed is None:
         raise ValueError(f"{run.path} does not say its seed: what evolved is not known")
     searched = agents_for(arguments)  # its own layout of θ, which files do not have

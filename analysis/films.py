@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from commands.options import FILE
+
 LIBRARIES = {".mp4": ("imageio", "imageio_ffmpeg"), ".gif": ("imageio",)}  # what each kind needs
 GIF_FPS = 25  # browsers slow down faster ones, and every picture is bytes
 WIDTHS = {".mp4": (320, 1280), ".gif": (320, 400)}  # of a picture: made so by whole factors
@@ -39,11 +41,7 @@ def check_file(path: str, suffixes: tuple[str, ...]) -> None:
     """ValueError unless a file of one of these kinds can be made there."""
     if Path(path).suffix.lower() not in suffixes:
         raise ValueError(f"{path}: its name must end in {' or '.join(suffixes)}")
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise ValueError(f"{path}: there is no folder {folder}")
-    if not os.access(folder, os.W_OK) or Path(path).is_dir():
-        raise ValueError(f"{path} cannot be written")
+    FILE[0](path)
 
 
 def frames_per_second(env) -> float:

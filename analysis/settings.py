@@ -21,7 +21,7 @@ def setting(run: RunFolder) -> dict:
 def in_words(value) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
-    return {True: "on", False: "off"}.get(value, str(value))
+    return ("off", "on")[value] if isinstance(value, bool) else str(value)
 
 
 def settings(runs: list[RunFolder]) -> dict[str, list[RunFolder]]:

@@ -10,7 +10,7 @@ import numpy as np
 import seeds
 from commands.mirroring import best_half
 from commands.options import part
-from commands.parsing import complete
+from commands.parsing import recorded
 from commands.screen import Screen
 from commands.training_options import Training
 from environments.conditions import chosen
@@ -86,6 +86,8 @@ def check_meaning(config: Training) -> None:
     """ValueError for options that would be without meaning."""
     if config.eval_environment and not config.eval_every:
         raise ValueError("--eval_environment: how often? It needs --eval_every")
+    if config.ray_address and config.engine != "ray":
+        raise ValueError("--ray_address needs --engine ray")
     for name in ("normalization", "update_every", "shared_rules", "init_weights"):
         value = getattr(config, name)
         if config.hebb_rule == "static" and value != getattr(Training, name):
@@ -109,10 +111,10 @@ def first_theta(config: Training, agents: Sequence[Agent]) -> np.ndarray:
             " it"
         )
     run = RunFolder.open(config.start_from)
-    before, which = run.arguments, config.which
-    rule = rule_of(before["hebb_rule"])
+    before, which = recorded(Training, run.arguments), config.which
+    rule = rule_of(before.hebb_rule)
     same = {"interface": agent.interface, "hidden": config.hidden, "recurrent": config.recurrent}
-    halve = config.mirror and not before.get("mirror") and (agent.static or not agent.n_evolved)
+    halve = config.mirror and not before.mirror and (agent.static or not agent.n_evolved)
     if rule == agent.rule and halve:
         free = Agent(config.hebb_rule, init_weights=config.init_weights, **same)
         coefficients, _, weights = free.split(theta_of([free], run, which))
@@ -191,7 +193,7 @@ def agents_of_run(
     """
     folder = RunFolder.open(run)
     given = {name: value for name, value in ends.items() if value is not None}
-    config = replace(complete(Training, folder.arguments), **AS_FILED, **given)
+    config = replace(recorded(Training, folder.arguments), **AS_FILED, **given)
     agents = agents_for(config, names)
     return agents, theta_of(agents, folder, which)
 

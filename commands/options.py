@@ -6,6 +6,8 @@ commands in `replay_options.py`, and what several have in `shared_options.py`.
 """
 
 import dataclasses
+import math
+import os
 import types
 import typing
 from collections.abc import Callable
@@ -33,7 +35,7 @@ class Option:
     words for what it allows; the test may as well raise a ValueError that says it. open: the
     choices are examples. part: of PARTS. source: where the option comes from; `reference`
     keeps its names and defaults. resumable: may differ when a run is resumed, as no result depends
-    on it.
+    on it. needs: options without which, all of them, it means nothing.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Option:
     part: str | None = None
     source: str = "ours"
     resumable: bool = False
+    needs: tuple[str, ...] = ()
 
     @property
     def is_flag(self) -> bool:
@@ -81,7 +84,20 @@ def part(values, name: str) -> dict:
     return {one.name: getattr(values, one.name) for one in options_of(values) if one.part == name}
 
 
-POSITIVE = (lambda value: value > 0, "a number above 0")
+def _can_be_made(path: str) -> bool:
+    """Whether a file can; ValueError, which says why, where it cannot."""
+    folder = os.path.dirname(path) or "."
+    special = os.path.exists(path) and not os.path.isfile(path)  # a device, which is not replaced
+    if not os.path.isdir(folder):
+        raise ValueError(f"{path}: there is no folder {folder}")
+    if os.path.isdir(path) or not os.access(path if special else folder, os.W_OK):
+        raise ValueError(f"{path} cannot be written")
+    return True
+
+
+FILE = (_can_be_made, "a file that can be written")
+FINITE = (math.isfinite, "a number")
+POSITIVE = (lambda value: 0 < value < math.inf, "a number above 0")
 AT_LEAST_1 = (lambda value: value >= 1, "a whole number from 1 on")
 NOT_NEGATIVE = (lambda value: value >= 0, "a number from 0 on")
 UNIT = (lambda value: 0 < value <= 1, "a number above 0 and up to 1")

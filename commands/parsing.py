@@ -39,6 +39,8 @@ def reported():
         raise SystemExit(128 + signal.SIGPIPE) from None
     except (ValueError, OSError) as error:
         fail(error)
+    except MemoryError as error:
+        fail(f"not enough memory: {error}")
 
 
 def parser(values: type, description: str) -> Parser:
@@ -73,9 +75,12 @@ def add_options(result: Parser, values: type) -> Parser:
 
 def complete(values: type[Values], given: dict) -> Values:
     """The values that were given, and defaults for the others; ValueError where one is outside its
-    range."""
+    range, or means nothing without another."""
     for option in options_of(values):
         value = given.get(option.name)
+        if value is not None and option.needs and not {*option.needs} & {*given}:
+            needed = " or --".join(option.needs)
+            raise ValueError(f"--{option.name} means nothing without --{needed}")
         if value is not None and option.check and not option.check[0](value):
             raise ValueError(f"--{option.name} {value}: must be {option.check[1]}")
     return _only(values, given)
@@ -86,14 +91,24 @@ def _only(values: type[Values], given: dict) -> Values:
     return values(**{one.name: given[one.name] for one in options_of(values) if one.name in given})
 
 
+def recorded(values: type[Values], known: dict) -> Values:
+    """The arguments that the config.json of a run holds, and defaults for the others; ValueError
+    where one could not have been given."""
+    found = _only(values, known)
+    for option in options_of(values):
+        value = getattr(found, option.name)
+        if not _possible(option, value):
+            raise ValueError(f"the run's config.json has no valid {option.name}: {value!r}")
+    return found
+
+
 def resumed(values: type[Values], given: dict, known: dict) -> Values:
     """The arguments of a run that is resumed: those `known` of it, with what may be changed."""
-    options = options_of(values)
-    known = {option.name: option.default for option in options} | known
-    for option in options:
+    known = vars(recorded(values, known))
+    if known["seed"] is None:
+        raise ValueError("the run's config.json has no valid seed: None")
+    for option in options_of(values):
         name = option.name
-        if not _possible(option, known[name]) or (name == "seed" and known[name] is None):
-            raise ValueError(f"the run's config.json has no valid {name}: {known[name]!r}")
         if name not in given or name == "resume" or option.resumable:
             continue
         if name == "generations":

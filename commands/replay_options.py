@@ -2,10 +2,17 @@
 
 from dataclasses import dataclass
 
-from commands.options import AT_LEAST_1, NOT_NEGATIVE, PAIRS, UNIT, option
+from commands.options import AT_LEAST_1, FILE, NOT_NEGATIVE, PAIRS, UNIT, option
 from commands.shared_options import HEBB_RULE, INIT_WEIGHTS, MAX_STEPS, REFERENCE, THREADS, WHICH
 
+LESION = ("lesion",)
 LAYERS = (lambda layers: min(layers) >= 1, "layers counted from 1 at the input")
+FIRST_SEED = {  # and SHOWN: what `option` takes
+    "default": 0,
+    "meaning": "of the first lifetime; the next ones count on",
+    "check": NOT_NEGATIVE,
+}
+SHOWN = {"default": 5, "meaning": "lifetimes to show", "check": AT_LEAST_1}
 
 
 @dataclass(frozen=True)
@@ -14,14 +21,15 @@ class Lesions:
 
     lesion: int | None = option(None, "damage the weights after this many steps", AT_LEAST_1)
     lesion_layers: list[int] | None = option(
-        None, "layers to damage, counted from 1 at the input (default: all)", LAYERS
+        None, "layers to damage, counted from 1 at the input (default: all)", LAYERS, needs=LESION
     )
-    lesion_fraction: float = option(0.5, "share of a layer's weights to damage", UNIT)
+    lesion_fraction: float = option(0.5, "share of a layer's weights to damage", UNIT, needs=LESION)
     lesion_to: str = option(
         "zero",
         "what damaged weights become: 0, the layer's largest absolute weight with their own sign,"
         " or as first drawn",
         choices=("zero", "saturate", "random"),
+        needs=LESION,
     )
     freeze: int | None = option(None, "end all plasticity after this many steps", AT_LEAST_1)
 
@@ -40,9 +48,12 @@ class Changes:
         [0, 300],
         "steps after which the world changes (0: from the start), a table for each",
         (lambda steps: min(steps) >= 0, "whole numbers from 0 on"),
+        needs=("conditions",),
     )
     against: str | None = option(
-        None, "run folder whose agent meets the same conditions, from the same seeds"
+        None,
+        "run folder whose best agent meets the same conditions, from the same seeds",
+        needs=("conditions",),
     )
     knockout: list[str] | None = option(
         None,
@@ -52,6 +63,7 @@ class Changes:
         "zero",
         "what their coefficients become: 0, or the mean of their layer",
         choices=("zero", "mean"),
+        needs=("knockout",),
     )
 
 
@@ -84,19 +96,25 @@ class Replay:
         NOT_NEGATIVE,
     )
     render: bool = option(False, "watch the episodes in a window (one process)")
-    json: str | None = option(None, "file for each episode's seed, fitness and steps")
+    json: str | None = option(None, "file for each episode's seed, fitness and steps", FILE)
 
 
 @dataclass(frozen=True)
 class Evaluation(Changes, Lesions, Replay):
     """The options of evaluate_hebb.py."""
 
-    window: int = option(100, "steps whose mean reward tells whether it has recovered", AT_LEAST_1)
+    window: int = option(
+        100,
+        "steps whose mean reward tells whether it has recovered",
+        AT_LEAST_1,
+        needs=("conditions", "knockout", "lesion", "freeze"),
+    )
     video: str | None = option(None, "film of the first episode, .mp4 or .gif; no display needed")
     video_weights: int | None = option(
         None,
         "layer whose weights are shown beside the film's picture, counted from 1 at the input",
         AT_LEAST_1,
+        needs=("video",),
     )
 
 
@@ -111,7 +129,7 @@ class Benchmark:
     full_length: bool = option(False, "no lifetime of a generation ends before its 1000 steps")
     rounds: int = option(5, "times that everything is measured, in turn", AT_LEAST_1)
     threads: int = option(**THREADS)
-    json: str | None = option(None, "file for the figures of all rounds")
+    json: str | None = option(None, "file for the figures of all rounds", FILE)
 
 
 @dataclass(frozen=True)
@@ -129,7 +147,7 @@ class AgentFigure(Figure):
 @dataclass(frozen=True)
 class _Lifetimes(AgentFigure):
     environment: str | None = option(None, "id to evaluate in (default: the first of the run)")
-    seed: int = option(0, "of the first lifetime; the next ones count on", NOT_NEGATIVE)
+    seed: int = option(**FIRST_SEED)
     max_steps: int | None = option(**MAX_STEPS)
 
 
@@ -140,7 +158,7 @@ class LifetimeFigure(Lesions, _Lifetimes):
 
 @dataclass(frozen=True)
 class _Episodes(_Lifetimes):
-    episodes: int = option(5, "lifetimes to show", AT_LEAST_1)
+    episodes: int = option(**SHOWN)
 
 
 @dataclass(frozen=True)
@@ -150,8 +168,8 @@ class EpisodesFigure(Lesions, _Episodes):
 
 @dataclass(frozen=True)
 class SwitchFigure(AgentFigure):
-    seed: int = option(0, "of the first lifetime; the next ones count on", NOT_NEGATIVE)
-    episodes: int = option(5, "lifetimes to show", AT_LEAST_1)
+    seed: int = option(**FIRST_SEED)
+    episodes: int = option(**SHOWN)
 
 
 OF_SEVERAL_RUNS = ("fitness", "scores", "conditions", "switch")  # figures; the others show one

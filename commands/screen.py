@@ -128,10 +128,8 @@ class Board:
     HISTOGRAMS_EVERY = 10  # generations
 
     def __init__(self, folder):
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise ValueError("--tensorboard needs tensorboard: pip install tensorboard") from None
+        from torch.utils.tensorboard import SummaryWriter
+
         self.writer = SummaryWriter(str(folder / "tensorboard"))
 
     def generation(self, row: dict, blocks: dict) -> None:

@@ -1,12 +1,14 @@
 """What stands behind train_hebb.py: build a run from its arguments, or from its folder, and let
 it go: agents, workers, strategy, run folder, screen."""
 
+import importlib.util
 import logging
 import math
 import secrets
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -23,7 +25,12 @@ from commands.training_options import Training
 from environments import MAX_STEPS
 from environments.conditions import one_by_one
 from environments.observations import Statistics
-from evolution_strategy_hebb import EveryLifetimeFailed, EvolutionStrategyHebb, run
+from evolution_strategy_hebb import (
+    EveryLifetimeFailed,
+    EvolutionStrategyHebb,
+    finite_mean,
+    run,
+)
 from machine.provenance import available_cores, worker_count
 from machine.startup import answer_signals
 from run_folder.checkpoints import RunFolder
@@ -59,10 +66,10 @@ def train(given: dict) -> int:
         with RunFolder.open(given["resume"], write=True) as folder:
             config = resumed(Training, given, folder.arguments)
             agents = agents_for(config)
+            theta = first_theta(config, agents) if folder.state is None else None
             reach(config)
             stop = StopSignal()
             folder.change_arguments(generations=config.generations)
-            theta = first_theta(config, agents) if folder.state is None else None
             return go_on(config, folder, agents, theta, stop)
     config = complete(Training, given)
     check_meaning(config)
@@ -81,7 +88,10 @@ def train(given: dict) -> int:
 
 
 def reach(config: Training) -> None:
-    """Connect to the cluster where the run is to use one; ValueError if nobody answers."""
+    """Look for TensorBoard, and connect to the cluster, where the run is to use them; ValueError
+    if it is missing, or nobody answers."""
+    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ValueError("--tensorboard needs tensorboard: pip install tensorboard")
     if config.engine == "ray":
         from workers import ray_cluster
 
@@ -149,7 +159,8 @@ def go_on(config: Training, folder: RunFolder, agents: list, theta: np.ndarray |
     """Evolve from the state of the folder, or from θ, to the last generation."""
     keep_log(folder.path / "log.txt")
     warn_of(config, agents)
-    n_workers = worker_count(config.threads)
+    most = max(config.popsize, config.eval_episodes if config.eval_every else 0)
+    n_workers = min(worker_count(config.threads), most)
     agent, pairs = agents[0], config.popsize // 2
     noise = None
     if 4 * pairs * agent.n <= MAX_DRAWN:
@@ -171,8 +182,8 @@ def go_on(config: Training, folder: RunFolder, agents: list, theta: np.ndarray |
     pool = worker_pool(config, agents, n_workers, noise)
     observer = Observer(config, folder, agents, strategy, statistics, stop)
     try:
-        apart = config.aggregate == "ranks"
-        run(strategy, pool, observer, apart=apart, **part(config, "loop"))
+        apart, row = config.aggregate == "ranks", folder.rows[-1] if folder.rows else {}
+        run(strategy, pool, observer, apart=apart, row=row, **part(config, "loop"))
     except Stopped:
         observer.screen.say(
             f"stopped after generation {strategy.generation}; to go on:\n"
@@ -199,7 +210,7 @@ class Observer:
         self.strategy, self.statistics, self.stop = strategy, statistics, stop
         self.screen = Screen(config.quiet, config.generations, config.popsize)
         self.board = Board(folder.path) if config.tensorboard else None
-        self.failures = 0
+        self.failures, self.clock = 0, time.perf_counter()
 
     def broadcast(self, theta: np.ndarray) -> rollouts.Broadcast:
         """What the workers get."""
@@ -217,7 +228,8 @@ class Observer:
             log.warning(slow)
             self.screen.warn(slow)
             return
-        self.screen.arrived(self.strategy.generation)
+        if not individual.held_out:
+            self.screen.arrived(self.strategy.generation)
         if result.failure:
             self.failures += 1
             if self.failures <= KEPT_FAILURES:
@@ -228,10 +240,15 @@ class Observer:
         blocks = self.agent.blocks(individual.candidate(self.strategy.theta))
         path = self.folder.save_failure(individual.name, individual.generation + 1, blocks)
         log.warning("%s failed: %s; to repeat it:", individual.name, failure)
+        names = [*self.config.environment]
+        names += (self.config.eval_environment or ()) if individual.held_out else ()
+        # conditions are compared in one environment at a time
+        together = [[name] for name in names] if self.config.conditions else [names]
         for episode in range(self.config.episodes):
             words = ["--run", path, "--episodes", 1, "--seed", individual.lifetime_seed(episode)]
             words += ["--conditions", *self.config.conditions] if self.config.conditions else []
-            log.warning("%s", shell_line("evaluate_hebb.py", *words))
+            for names in together:
+                log.warning("%s", shell_line("evaluate_hebb.py", *words, "--environment", *names))
         if self.failures == 1:
             self.screen.warn(f"a lifetime failed: {failure} (log.txt says how to repeat it)")
 
@@ -240,11 +257,20 @@ class Observer:
         without results."""
         if len(agents) == 1:
             return {}
-        unknown = [math.nan] * len(agents)
-        worlds = [result.worlds for result in results if result.worlds] or [unknown]
-        names, means = [whose + agent.world for agent in agents], np.mean(worlds, axis=0).tolist()
+        names = [whose + agent.world for agent in agents]
+        worlds = [result.worlds for result in results if result.worlds] or [[math.nan] * len(names)]
+        means = map(finite_mean, zip(*worlds, strict=True))
         begun = self.folder.rows[0] if self.folder.rows else names
         return {name: mean for name, mean in zip(names, means, strict=True) if name in begun}
+
+    def evaluated(self, results: list) -> None:
+        """The individuals of a generation are, and θ has made its step; it goes with what they
+        have observed too."""
+        if self.statistics:
+            for result in results:
+                if result.observed:
+                    self.statistics.merge(*result.observed)
+            self.agent.statistics = self.statistics.as_block()
 
     def generation(self, row: dict, results: list, scores: list) -> None:
         """A generation is complete, and θ was scored or was not."""
@@ -252,17 +278,14 @@ class Observer:
         if self.config.shared_rules:
             state["assignment"] = self.agent.assignment
         if self.statistics:
-            for result in results:
-                if result.observed:
-                    self.statistics.merge(*result.observed)
             state |= self.statistics.state()
-            self.agent.statistics = self.statistics.as_block()
         seen = [agent for agent in self.agents if not agent.unseen]
         row |= self.means_by_world(IN_WORLD, seen, results)
         if self.config.eval_every:
             row |= self.means_by_world(THETA_IN, self.agents, scores)
         before = self.folder.rows[-1]["elapsed"] if self.folder.rows else 0
-        row["elapsed"] = round(before + row["seconds"], 3)
+        began, self.clock = self.clock, time.perf_counter()
+        row["elapsed"] = round(before + self.clock - began, 3)
         blocks = self.agent.blocks(self.strategy.theta)
         self.folder.save(row["generation"], state, row, blocks)
         if self.board:

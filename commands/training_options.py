@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from commands.options import (
     AT_LEAST_1,
     BELOW_1,
+    FINITE,
     NOT_NEGATIVE,
     PAIRS,
     POSITIVE,
@@ -149,7 +150,7 @@ class Training:
         part="output",
     )
     stop_at: float | None = option(
-        None, "end when the mean fitness (or θ's own score) reaches this", part="loop"
+        None, "end when the mean fitness (or θ's own score) reaches this", FINITE, part="loop"
     )
     hidden: list[int] = option(
         [128, 64],

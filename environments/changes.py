@@ -85,11 +85,13 @@ def colours(strength, rng, space, unit):
 
 @_sensors
 def occluded(strength, rng, space, unit):
-    width = space.shape[1]
+    shape = space.shape  # (H, W), (H, W, C), or frames or channels first, as in `Interface.encode`
+    axis = 1 if len(shape) == 2 or (len(shape) == 3 and shape[-1] <= shape[0]) else 2
+    width = shape[axis]
     hidden = math.ceil(strength * width)
     left = rng.integers(width - hidden + 1)
-    shown = np.ones((width, *space.shape[2:]), np.float32)
-    shown[left : left + hidden] = 0
+    shown = np.ones(shape, np.float32)
+    np.moveaxis(shown, axis, 0)[left : left + hidden] = 0
     return lambda image: image * shown
 
 
@@ -121,9 +123,14 @@ def delayed_actions(env, strength, rng):
     return TransformAction(env, delay, env.action_space)
 
 
+class _Sticky(StickyAction):
+    np_random = None  # its own: gymnasium's would draw from the world's, and set it
+
+
 def sticky_actions(env, strength, rng):
-    wrapper = StickyAction(env, strength)
-    wrapper.np_random = rng  # else it would draw from the world's own
+    """In each step, with this probability the action of the step before is repeated."""
+    wrapper = _Sticky(env, strength)
+    wrapper.np_random = rng
     return wrapper
 
 

@@ -4,12 +4,9 @@ A condition of yours is a function (env, strength, rng) -> env in a module of yo
 changes.py, with a default for its strength.
 """
 
-import importlib
 import inspect
 import math
-import os
 import re
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -42,6 +39,7 @@ from environments.changes import (
     weak_actions,
     weak_engine,
 )  # fmt: skip
+from environments.registry import import_users
 from environments.tasks import Interface
 
 CONDITION = 33  # a purpose of its own beside those of seeds.py
@@ -173,10 +171,9 @@ def one_by_one(names: Sequence[str] | None) -> list[str]:
 
 def seen_in(arguments: dict) -> set[str]:
     """The ids of the environments that evolution with these arguments of a run has seen."""
-    given = arguments["environment"]
     names = {name.removesuffix("=0.25") for name in one_by_one(arguments.get("conditions"))}
     bodies = {body for name, body in DAMAGED.items() if names & {name, "all"}}
-    return bodies | {*([given] if isinstance(given, str) else given)}
+    return bodies | {*arguments["environment"]}
 
 
 def as_table() -> str:
@@ -236,25 +233,25 @@ def _strength(given: str, condition: Condition) -> float:
     except ValueError:
         strength = math.nan
     if not low <= strength <= high or math.isinf(strength):
-        words = f"from {low:g}" + (f" to {high:g}" if math.isfinite(high) else " on")
-        raise ValueError(f"--conditions {condition.name}={given}: a number {words}")
+        words = f" from {low:g}" if math.isfinite(low) else ""
+        words += f" to {high:g}" if math.isfinite(high) else " on" * bool(words)
+        raise ValueError(f"--conditions {condition.name}={given}: a number{words}")
     return strength
 
 
 def _users(name: str) -> Condition:
     """module:function as a row of its own."""
     module, _, function = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     try:
-        apply = getattr(importlib.import_module(module), function)
+        apply = getattr(import_users(module, name), function)
+    except AttributeError as error:
+        raise ValueError(f"--conditions {name}: {error}") from None
+    try:
         takes = inspect.signature(apply).parameters
         default = takes["strength"].default
+        strength = None if default in (inspect.Parameter.empty, None) else float(default)
         if list(takes) != ["env", "strength", "rng"]:
             raise KeyError
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"--conditions {name}: {error}") from error
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"--conditions {name} is no function of (env, strength, rng)") from None
-    strength = None if default in (inspect.Parameter.empty, None) else float(default)
     return Condition(function, strength, ANY, apply, "", (-math.inf, math.inf))

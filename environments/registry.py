@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import types
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
@@ -65,7 +66,7 @@ def find(environment: str):
     """
     module, _, name = environment.rpartition(":")
     if module:
-        _import_users(module, environment)
+        import_users(module, environment)
         if _comes_from(gymnasium.registry.get(name), module):
             return gymnasium.registry[name]
     _need_packages(name)
@@ -99,8 +100,9 @@ def known() -> list[str]:
     return list({**ours(), **gymnasium.registry, **gym_registry()})
 
 
-def _import_users(module: str, environment: str) -> None:
-    """Import a module of the user's; ValueError, one line, for whatever goes wrong in it."""
+def import_users(module: str, asked: str) -> types.ModuleType:
+    """A module of the user's, imported for what was asked for (module:name); ValueError, one line,
+    for whatever goes wrong in it."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
@@ -111,16 +113,17 @@ def _import_users(module: str, environment: str) -> None:
                 raise
             gym_registry()  # pybullet_envs, which the module imports, needs this registry
             imported = importlib.import_module(module)
-    except Exception as error:  # a module may raise anything
+    except (Exception, SystemExit) as error:  # a module may raise anything
         reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"cannot import {module!r} of {environment!r}: {reason}") from error
+        raise ValueError(f"cannot import {module!r} of {asked!r}: {reason}") from error
     theirs = os.path.join(os.getcwd(), *module.split(".")) + ".py"
     file = getattr(imported, "__file__", None)
     if os.path.exists(theirs) and not (file and os.path.samefile(file, theirs)):
         raise ValueError(
-            f"{environment!r}: there is another module {module!r}, which hides yours;"
+            f"{asked!r}: there is another module {module!r}, which hides yours;"
             " give yours another name"
         )
+    return imported
 
 
 def _comes_from(spec, module: str) -> bool:

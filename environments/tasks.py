@@ -128,10 +128,13 @@ class Interface:
 
     @cached_property
     def pixels(self) -> bool:
+        """Whether observations are images; stacked frames are if each of them is."""
         space = self.observations
-        return isinstance(space, spaces.Box) and (
-            len(space.shape) in (3, 4) or (len(space.shape) == 2 and space.dtype == np.uint8)
-        )
+        if not isinstance(space, spaces.Box) or len(space.shape) > 4:
+            return False
+        stacked = dict(self.wrappers).get("frame_stack", 1) > 1
+        n_axes = len(space.shape) - stacked
+        return n_axes > 2 or (n_axes == 2 and space.dtype == np.uint8)
 
     @cached_property
     def n_inputs(self) -> int:

@@ -1,6 +1,6 @@
-"""What every command does before it imports anything heavy: one thread per process, a signal that
-ends it at once and without a traceback while there is nothing to save, and one line in place of a
-traceback where a package is missing."""
+"""What every command does before it imports anything heavy: streams that can be written to, one
+thread per process, a signal that ends it at once and without a traceback while there is nothing to
+save, and one line in place of a traceback where a package is missing."""
 
 import os
 import signal
@@ -8,6 +8,15 @@ import sys
 from collections.abc import Callable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a scheduler, a closed terminal
+
+for descriptor in range(3):  # one that is closed (`>&-`) would be the next file that is opened
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)
+sys.stdout, sys.stderr = sys.stdout or os.fdopen(1, "w"), sys.stderr or os.fdopen(2, "w")
+for stream in (sys.stdout, sys.stderr):
+    stream.reconfigure(errors="replace")  # a terminal may lack σ and ±
 
 for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):  # one thread per worker, and in the master
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")

@@ -256,7 +256,7 @@ class RunFolder:
         if (self.path / "state.npz").exists():
             self.state = read_with(decode_state, self.path / "state.npz", "state")
             self._table, self.rows = self.state.pop("table"), self.state.pop("rows")
-            self._outdated = self.state.pop("outdated", np.empty(0)).tolist()
+            self._outdated = np.ravel(self.state.pop("outdated", ())).tolist()
         elif (self.path / "fitness.csv").exists():
             self.rows = read_with(decode_rows, self.path / "fitness.csv", "table", MAX_TABLE)
 
@@ -271,7 +271,7 @@ class RunFolder:
             complete = {row["generation"] for row in self.rows}
             begun = {one for one, _, _ in self.dat_files()} - complete
             self._delete_dat(begun.union(self._outdated))
-        elif self.rows:
+        elif self.rows or any(generation > 1 for generation, _, _ in self.dat_files()):
             raise FileError(f"{self.path} cannot be continued: it has no state.npz")
 
 

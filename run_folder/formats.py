@@ -12,7 +12,7 @@ MAX_TABLE = 1 << 24  # bytes of fitness.csv: 100,000 generations
 # what the names of columns of fitness.csv begin with, one for each world
 IN_WORLD, THETA_IN = "mean in ", "theta in "
 NEEDED = {  # the arguments that name and keep the .dat files, and their types
-    "environment": (str, list),
+    "environment": list,
     "hebb_rule": str,
     "init_weights": str,
     "popsize": int,
@@ -35,6 +35,9 @@ def decode_config(file) -> dict:
     for name, kind in NEEDED.items():
         if not isinstance(config["arguments"].get(name), kind):
             raise FileError(f"has no valid argument {name}")
+    names = config["arguments"]["environment"]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise FileError("has no valid argument environment")
     before = config.get("seen_before", [])
     if not isinstance(before, list) or not all(isinstance(name, str) for name in before):
         raise FileError("has no valid list seen_before")
@@ -61,7 +64,8 @@ def decode_rows(file) -> list[dict]:
     for row in rows:
         if type(row.get("generation")) is not int:
             raise FileError("is damaged: a generation is not a whole number")
-        row["mean"] = float(row["mean"])
         if "centre" in row:  # what this column was called once
             row["theta_mean"] = row.pop("centre")
+        for name in {"mean", "theta_mean"} & {*row}:
+            row[name] = float(row[name])
     return rows

@@ -26,7 +26,7 @@ from run_folder.dat_files import dat_name, parse_dat_name
 
 ROOT = Path(__file__).resolve().parent.parent
 ARGUMENTS = {
-    "environment": "CartPole-v1",
+    "environment": ["CartPole-v1"],
     "hebb_rule": "ABCD_lr",
     "init_weights": "uni",
     "popsize": 20,

@@ -106,7 +106,7 @@ def test_a_mutated_dat_of_other_forms_loads_or_is_refused(tmp_path, form, data):
 
 
 def make_run(folder: Path) -> RunFolder:
-    arguments = {"environment": "CartPole-v1", "hebb_rule": "AD", "init_weights": "uni"}
+    arguments = {"environment": ["CartPole-v1"], "hebb_rule": "AD", "init_weights": "uni"}
     with RunFolder.create(folder, arguments | {"popsize": 20, "print_every": 1}) as run:
         for generation in (1, 2):
             state = {"theta": ARRAY, "moment": ARRAY.astype(float), "lr": 0.2, "steps": 7}

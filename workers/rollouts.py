@@ -67,11 +67,12 @@ def evaluate(
             outcomes.append(rollout(agent, theta, individual.lifetime_seed(episode)))
             observed.append(agent.observed)
     seen = outcomes[: episodes * sum(not agent.unseen for agent in agents)]
-    failure = next((outcome.failure for outcome in seen if outcome.failure), None)
-    fitness = -math.inf if failure else float(aggregate([o.fitness for o in seen]))
-    known = given.statistics.size and not failure
+    failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
+    failed = any(outcome.failure for outcome in seen)
+    fitness = -math.inf if failed else float(aggregate([o.fitness for o in seen]))
+    known = given.statistics.size and not failed
     worlds = ()
-    if len(agents) > 1 and not failure:
+    if len(agents) > 1 and not failed:
         each = np.reshape([outcome.fitness for outcome in outcomes], (len(agents), episodes))
         worlds = tuple(each.mean(axis=1).tolist())
     return Result(
