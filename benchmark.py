@@ -19,6 +19,7 @@ from commands.replay_options import Benchmark
 
 
 def summary(values: list[float], limit: str) -> dict:
+    """Of a figure, one value for each round: its median and range, beside what it should be."""
     middle, low, high = statistics.median(values), min(values), max(values)
     return {"median": middle, "min": low, "max": high, "limit": limit, "rounds": values}
 

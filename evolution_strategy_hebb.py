@@ -43,6 +43,7 @@ class Individual(NamedTuple):
         return result
 
     def lifetime_seed(self, episode: int = 0) -> int:
+        """From which its lifetime of this number (from 0) follows, whatever the environment."""
         member = 0 if self.common else self.member
         return seeds.lifetime_seed(self.seed, self.generation, self.pair, member, episode)
 
@@ -61,9 +62,11 @@ class HeldOut(NamedTuple):
         return f"generation_{self.generation + 1}_theta_{self.number + 1}"
 
     def candidate(self, theta: np.ndarray, noise: Callable = seeds.noise) -> np.ndarray:
+        """θ: (n,) float32, a copy."""
         return theta.copy()
 
     def lifetime_seed(self, episode: int = 0) -> int:
+        """The same in every generation."""
         return seeds.integer(self.seed, seeds.HELD_OUT, self.number, episode)
 
 

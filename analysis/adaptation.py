@@ -130,6 +130,7 @@ def knockouts(config: Evaluation, agent: Agent) -> list[Knockout]:
 
 
 def check_options(config: Evaluation) -> None:
+    """ValueError for options that do not go together with a comparison."""
     taken = "conditions" if config.conditions else "knockout"
     if not config.run:
         raise ValueError(f"--{taken} needs the --run of an agent")

@@ -41,6 +41,7 @@ class EpisodeResult(NamedTuple):
 
 
 def run_episode(agents: list[Agent], given: Broadcast, episode: Episode) -> EpisodeResult:
+    """Evaluate it; a pure function of its arguments, but for the seconds."""
     begun = time.perf_counter()
     outcome = rollout(agents[episode.environment], given.theta, episode.seed)
     return EpisodeResult(*outcome, time.perf_counter() - begun)
@@ -67,6 +68,7 @@ def ends_of(config: Evaluation) -> dict[str, int | None]:
 
 
 def try_episode(planned: Plan, agents: list[Agent], given: Broadcast, episode: Episode) -> Trial:
+    """The same under each condition of a plan."""
     return run_trial(planned, agents[episode.environment], given.theta, episode.seed)
 
 
@@ -174,10 +176,12 @@ def report_trials(planned: Plan, config, agents, episodes, trials, seconds: floa
 
 
 def tell_seeds(first: int, episodes: int, seconds: float) -> None:
+    """The last line of an evaluation."""
     print(f"seeds {first} to {first + episodes - 1}, {seconds:.1f} s")
 
 
 def write_json(config: Evaluation, agents, table: list, episodes, results: list[dict]) -> None:
+    """Write the table and each episode where --json says; FileError where that cannot be."""
     if not config.json:
         return
     each = [

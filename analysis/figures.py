@@ -18,6 +18,7 @@ from analysis.settings import MAX_LABEL, MAX_LABELS, settings
 from commands.agents import agents_for, first_theta
 from commands.parsing import recorded
 from commands.replay_options import AgentFigure, Figure
+from commands.screen import Screen
 from commands.training_options import Training
 from fitness_functions import Agent
 from run_folder.checkpoints import RunFolder
@@ -79,9 +80,13 @@ def fitness(plt, paths: list[str], config: Figure):
     several as median and quartiles; θ's own score as dots, and where evolution does not see it as
     crosses; of one run alone the mean in each of its worlds as well."""
     runs = [RunFolder.open(path) for path in paths]
+    begun = [run for run in runs if run.rows]
     for run in runs:
-        if not run.rows:
+        if not run.rows and begun:
+            Screen().warn(f"{run.path} has no complete generation yet, and is left out")
+        elif not run.rows:
             raise ValueError(f"{run.path} has no complete generation yet")
+    runs = begun
     figure, axes = plt.subplots(figsize=(6.4, 4))
     groups = settings(runs)
     worlds = [name for name in runs[0].rows[-1] if name.startswith(IN_WORLD)]

@@ -44,6 +44,8 @@ def record(config: LifetimeFigure, agent: Agent, theta: np.ndarray, seed: int, s
     )
     if outcome.failure:
         raise ValueError(f"the lifetime with seed {seed} failed: {outcome.failure}")
+    if planned.notes and max(planned.notes) >= outcome.steps:
+        raise ValueError(f"the lifetime with seed {seed} has {outcome.steps} steps and ends before")
     return recorder, planned.notes
 
 

@@ -109,8 +109,10 @@ many steps (median). Written like everything here by `python -m analysis.results
 
 
 def main() -> None:
+    from commands.parsing import Parser, complete, parser
+
+    Parser(description="Compare every agent of trained/ in changed worlds, anew.").parse_args()
     from analysis.adaptation import evaluate
-    from commands.parsing import complete, parser
     from commands.replay_options import Evaluation
 
     os.chdir(Path(__file__).resolve().parents[1])

@@ -72,7 +72,7 @@ class Replay:
     """Which agent is evaluated, how often, and where its results go."""
 
     run: str | None = option(None, "run folder to replay; needs no other option")
-    which: str = option(**WHICH)
+    which: str = option(**WHICH, needs=("run",))
     environment: list[str] | None = option(
         None, "ids to evaluate in (default: those of the run, or CarRacing-v0)", source=REFERENCE
     )

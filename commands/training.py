@@ -141,8 +141,8 @@ def shell_line(script: str, *words) -> str:
 
 def warn_of(config: Training, agents: list) -> None:
     """Say what a person would want to know before hours of evolution; log.txt keeps it."""
-    for agent in agents:
-        interface, words = agent.interface, []
+    for interface in {agent.interface.environment: agent.interface for agent in agents}.values():
+        words = []
         if not (config.max_steps or interface.time_limit):
             words.append(f"has no time limit; lifetimes end after {MAX_STEPS} steps")
         if not interface.follows_seed:

@@ -32,6 +32,7 @@ class Statistics:
         return np.stack([self.mean, np.sqrt(variance + EPSILON)]).astype(np.float32)
 
     def state(self) -> dict:
+        """What `load_state` goes on from: a count, and (n,) float64 arrays."""
         return {
             "observed_count": self.count,
             "observed_mean": self.mean,
@@ -61,4 +62,5 @@ class Normalizer:
 
     @property
     def sums(self) -> tuple:
+        """What `Statistics.merge` takes."""
         return self.count, self.total, self.total_of_squares

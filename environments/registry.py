@@ -184,6 +184,7 @@ def make(
 
 
 def has_time_limit(environment: str) -> bool:
+    """Whether its episodes end by themselves; ValueError for an unknown id."""
     return find(environment).max_episode_steps is not None
 
 

@@ -41,10 +41,12 @@ def tanh_to_bounds(y: np.ndarray, space) -> np.ndarray:
 
 
 def clip(y: np.ndarray, space) -> np.ndarray:
+    """y within the bounds of the space; the rule sees y."""
     return np.clip(y, space.low.ravel(), space.high.ravel())
 
 
 def its_reward(env, reward: float) -> float:
+    """The environment's own."""
     return reward
 
 
@@ -148,6 +150,7 @@ class Interface:
 
     @property
     def n_outputs(self) -> int:
+        """Elements of an action, or values of a Discrete space."""
         if isinstance(self.actions, spaces.Discrete):
             return int(self.actions.n)
         return math.prod(self.actions.shape)
@@ -188,6 +191,7 @@ class Interface:
 
     @property
     def n_recalled(self) -> int:
+        """Numbers of the step before that the network sees."""
         return sum(INPUTS[name] or self.n_outputs for name in self.inputs)
 
     def recall(self, action, reward: float, recalled: np.ndarray) -> None:

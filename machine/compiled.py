@@ -14,6 +14,7 @@ from numba import njit
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
 from numba.core.extending import _Intrinsic
+from numba.core.types import ExternalFunction
 
 
 def compiled(function=None, **options):
@@ -73,6 +74,8 @@ def _add(value, summary, known: set) -> None:
         summary.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
     elif isinstance(value, types.ModuleType):
         summary.update(f"{value.__name__} {getattr(value, '__version__', '')}".encode())
+    elif isinstance(value, ExternalFunction):
+        summary.update(f"{value.symbol} {value.sig}".encode())
     elif isinstance(value, bool | int | float | complex | str | bytes | None | np.generic):
         summary.update(f"{type(value).__name__} {value!r}".encode())
 

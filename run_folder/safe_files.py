@@ -23,6 +23,7 @@ class FileError(ValueError):
 
 
 def temporary_name(name: str) -> str:
+    """What a file of this name is called until it is whole."""
     return f".{name}.tmp"
 
 
@@ -141,6 +142,7 @@ def _size(archive: zipfile.ZipFile) -> int:
 
 
 def check_shape(shape: object) -> None:
+    """FileError for what is no shape of an array that could be read."""
     if type(shape) is not tuple or len(shape) > 32:
         raise FileError("has an impossible shape")
     if not all(type(n) is int and 0 <= n <= MAX_BYTES for n in shape):

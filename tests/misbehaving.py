@@ -139,6 +139,10 @@ def raises(env, strength=0.5, rng=None):
     raise RuntimeError("the world cannot change")
 
 
+def loud(env, strength="much", rng=None):
+    return env
+
+
 def pays(env, strength=1.0, rng=None):
     """A condition: every reward is multiplied."""
     return gymnasium.wrappers.TransformReward(env, lambda reward: strength * reward)

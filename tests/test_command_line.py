@@ -69,6 +69,38 @@ def test_a_reader_that_goes_ends_a_command_without_a_word(unbuffered, short_run)
     assert program.stderr.read() == b"" and program.wait(60) == 128 + signal.SIGPIPE
 
 
+@pytest.mark.parametrize("redirected", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_end_no_command(redirected, short_run, tmp_path):
+    kept = tmp_path / "kept.json"
+    line = f"{sys.executable} evaluate_hebb.py --run {short_run} --episodes 1 --json {kept}"
+    result = subprocess.run(f"{line} {redirected}", shell=True, cwd=ROOT, timeout=60)
+    assert result.returncode == 0 and len(json.loads(kept.read_text())["episodes"]) == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_lacks_a_letter_ends_no_command(encoding, tmp_path):
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    line = [*SHORT, "--generations", 1, "--folder", tmp_path]
+    result = command("train_hebb.py", *line, fresh=True, env=environment)
+    assert result.returncode == 0 and " ? " in result.stdout, result.stderr
+    result = command("train_hebb.py", "--help", fresh=True, env=environment)
+    assert result.returncode == 0 and "usage" in result.stdout
+
+
+def test_a_json_goes_where_a_link_leads_and_into_a_pipe(short_run, tmp_path):
+    target, link, pipe = (tmp_path / name for name in ("target", "link", "pipe"))
+    target.touch()
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    line = ["--run", short_run, "--episodes", 1, "--json"]
+    assert command("evaluate_hebb.py", *line, link).returncode == 0
+    assert link.is_symlink() and json.loads(target.read_text())["episodes"]
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True) as reader:
+        assert command("evaluate_hebb.py", *line, pipe).returncode == 0
+        assert json.loads(reader.communicate(timeout=60)[0])["episodes"]
+    assert pipe.is_fifo()
+
+
 def test_the_reference_s_flags_have_the_reference_s_defaults():
     defaults = parsing.complete(Training, {})
     expected = dict(
@@ -171,6 +203,10 @@ def test_lines_fit_sixty_columns(tmp_path):
         (["--popsize", "0"], ["0", "even"]),
         (["--sigma", "-1"], ["-1", "above 0"]),
         (["--lr", "0"], ["above 0"]),
+        (["--lr", "inf"], ["above 0"]),
+        (["--stop_at", "nan"], ["--stop_at", "a number"]),
+        (["--shared_rules", "99999999999999"], ["memory"]),
+        (["--ray_address", "10.0.0.1:6379"], ["--ray_address", "--engine"]),
         (["--decay", "1.5"], ["1.5", "up to 1"]),
         (["--threads", "0"], ["0", "-1"]),
         (["--seed", "-4"], ["-4"]),
@@ -207,6 +243,8 @@ def test_wrong_training_input_is_one_line_and_status_two(arguments, words, refus
         (["--run", "RUN", "--which", "17"], ["17"]),
         (["--run", "RUN", "--environment", "Pendulum-v1"], ["Pendulum-v1"]),
         (["--run", "RUN", "--episodes", "0"], ["0"]),
+        (["--run", "RUN", "--json", "no/such/folder.json"], ["no/such"]),
+        (["--run", "RUN", "--json", "tests"], ["tests", "written"]),
     ],
     ids=lambda value: " ".join(value),
 )

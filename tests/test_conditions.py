@@ -14,6 +14,7 @@ from analysis.comparison import curve, holm, interval_of_ratio, sign_flips, tabl
 from environments.changes import LEGS
 from environments.conditions import CONDITIONS, ChangingWorld, chosen, seen_in
 from fitness_functions import Agent, describe
+from run_folder.checkpoints import RunFolder
 
 TASKS = ("AntBulletEnv-v0", "CarRacing-v0", "CartPole-v1", "Pendulum-v1", "FrozenLake-v1")
 NEUTRAL = {  # strengths that change nothing, where that is not 1
@@ -74,7 +75,9 @@ def test_conditions_change_the_world_from_their_step_on_and_the_next_reset_forge
     assert differs(episode(task), unchanged(task)) == []
 
 
-@pytest.mark.parametrize("task", ["AntBulletEnv-v0", "CarRacing-v0", "Pendulum-v1"])
+@pytest.mark.parametrize(
+    "task", ["AntBulletEnv-v0", "CarRacing-v0", "Pendulum-v1", "FrozenLake-v1"]
+)
 def test_a_condition_of_no_strength_changes_nothing_bit_for_bit(task):
     for row in chosen(["all"], world(task)[1]):
         if row.name.startswith(("short_", "locked_", "uneven_")):  # another body; no motor
@@ -82,6 +85,16 @@ def test_a_condition_of_no_strength_changes_nothing_bit_for_bit(task):
         still = row._replace(strength=NEUTRAL.get(row.name, 1))
         for after in (0, 20):
             assert differs(episode(task, still.change(5), after), unchanged(task)) == [], still
+
+
+@pytest.mark.parametrize("stack", [1, 3])
+def test_an_occluded_picture_lacks_columns_however_frames_are_stacked(stack):
+    env = environments.make("CarRacing-v0", frame_stack=stack)
+    interface = describe("CarRacing-v0", (("frame_stack", stack),))
+    (row,) = chosen(["occluded=0.5"], interface)
+    picture = interface.encode(ChangingWorld(env, row.change(1), 0).reset(seed=1)[0])
+    env.close()
+    assert (picture == 0).all(axis=(0, 2)).sum() == 48
 
 
 def test_a_body_that_takes_the_place_of_an_equal_one_goes_on_as_it_did():
@@ -242,6 +255,11 @@ def test_a_knockout_takes_a_column_out_of_its_layer_alone():
     expected = theta.reshape(-1, len(names)).copy()
     expected[4:9, 1] = 0  # the neurons at the end of the first layer
     assert np.array_equal(Knockout(names[1], 1).change(agent, theta), expected.ravel())
+    agent = Agent("ABCD_lr", describe("CartPole-v1"), hidden=sizes[1:3], recurrent=True)
+    theta = agent.first_theta(1, "normal")
+    expected = theta.reshape(-1, 5).copy()
+    expected[45:69, 3] = 0  # the second layer, behind (4 + 5) * 5, has (5 + 3) * 3
+    assert np.array_equal(Knockout("η", 2).change(agent, theta), expected.ravel())
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +304,21 @@ def test_what_survives_what_is_the_same_for_any_number_of_workers(balancing, sta
     assert name == several and len(values) == len(table(later["rows"][:1], 60)[-1])
     assert max(map(len, table(later["rows"], 60))) <= 60
     assert verdict(later["rows"], "frozen") in result.stdout
+
+
+def test_the_other_agent_is_the_best_of_its_run_whichever_is_asked_of_the_first(
+    balancing, static, tmp_path
+):
+    best = tmp_path / "best.json"
+    line = ["--run", static, "--episodes", 3, "--json", best]
+    assert command("evaluate_hebb.py", *line).returncode == 0
+    path, generation = tmp_path / "against.json", RunFolder.open(balancing).rows[-1]["generation"]
+    line = ["--run", balancing, "--which", generation, "--against", static, "--at", 0]
+    line += ["--conditions", "noise", "--episodes", 3, "--json", path]
+    assert command("evaluate_hebb.py", *line).returncode == 0
+    (section,) = json.loads(path.read_text())["sections"]
+    scores = [one["fitness"] for one in json.loads(best.read_text())["episodes"]]
+    assert section["rows"][0]["kinds"]["static"]["scores"] == scores
 
 
 def test_without_a_column_the_behaviour_loses_what_the_table_says(balancing, tmp_path):
@@ -333,6 +366,8 @@ def test_a_worker_that_dies_costs_nothing_and_a_condition_that_raises_is_reporte
         ("nowhere:fog", ["nowhere:fog", "nowhere"]),
         ("misbehaving:fog", ["misbehaving:fog"]),
         ("misbehaving:misbehaves", ["misbehaves", "env, strength, rng"]),
+        ("misbehaving:loud", ["misbehaving:loud", "env, strength, rng"]),
+        ("misbehaving:raises=nan", ["raises=nan", "a number"]),
     ],
 )
 def test_a_wrong_condition_is_named_with_what_is_allowed(name, words):
@@ -341,10 +376,25 @@ def test_a_wrong_condition_is_named_with_what_is_allowed(name, words):
     assert all(word in str(caught.value) for word in words)
 
 
+@pytest.mark.parametrize("broken", ["1 / 0", "def fog(", "raise SystemExit(3)"])
+def test_a_module_of_conditions_that_raises_is_named_in_one_line(broken, tmp_path, monkeypatch):
+    name = f"broken_{len(broken)}"
+    (tmp_path / f"{name}.py").write_text(broken)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=f"{name}:fog.*Error|{name}:fog.*SystemExit"):
+        chosen([f"{name}:fog"], world("CartPole-v1")[1])
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
         (["--conditions", "all", "--at", "-1"], ["--at", "0"]),
+        (["--at", "5"], ["--at", "--conditions"]),
+        (["--against", "nowhere", "--knockout", "A"], ["--against", "--conditions"]),
+        (["--knockout_to", "mean"], ["--knockout_to", "--knockout"]),
+        (["--window", "5"], ["--window", "--conditions or --knockout or --lesion"]),
+        (["--lesion_fraction", "1"], ["--lesion_fraction", "--lesion"]),
+        (["--video_weights", "1"], ["--video_weights", "--video"]),
         (["--conditions", "darkness", "--lesion", "5"], ["--conditions", "--lesion"]),
         (["--conditions", "darkness"], ["darkness", "noise"]),
         (["--knockout", "E"], ["--knockout E", "A, B, C, η, D"]),

@@ -40,7 +40,7 @@ def test_a_lifetime_in_an_environment_is_decided_by_its_seed(environment):
     assert first.failure is None and math.isfinite(first.fitness) and first.steps <= 30
     assert subject.rollout(theta, 5) == first  # whatever was evaluated in between
     assert agent(environment, max_steps=30).rollout(theta, 5) == first
-    assert other.steps
+    assert other != first
 
 
 @pytest.mark.parametrize("name", ["CartPol-v1", "AntBulletEnv-v9", "nothing"])

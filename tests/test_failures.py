@@ -98,13 +98,39 @@ def test_lifetimes_that_kill_their_worker_once_are_repeated_with_the_same_result
     assert {row["failed"] for row in rows(once)} == {"0"}
 
 
+def test_what_repeats_a_failure_names_the_environment_where_it_happened(tmp_path):
+    worlds = ["--environment", "CartPole-v1", "misbehaving:Raises-v0", *LINE]
+    line = [*worlds, "--conditions", "noise", "--folder", tmp_path]
+    assert command("train_hebb.py", *line).returncode == 0
+    log = (run_folder(tmp_path) / "log.txt").read_text()
+    commands = re.findall(r"WARNING (\S+ \S*evaluate_hebb.py .*)", log)
+    said = [
+        subprocess.run(line, shell=True, capture_output=True, text=True).stdout
+        for line in commands[:2]
+    ]
+    assert REASONS["Raises"] not in said[0] and REASONS["Raises"] in said[1], said
+
+
+def test_theta_is_scored_without_the_lifetimes_that_fail(tmp_path):
+    line = ["--environment", "misbehaving:Raises-v0", *LINE, "--folder", tmp_path]
+    line += ["--eval_every", 1, "--eval_episodes", 60]
+    held_out = [seeds.integer(SEED, seeds.HELD_OUT, number, 0) for number in range(60)]
+    assert any(misbehaves(seeds.integer(seed, seeds.WORLD)) for seed in held_out)
+    result = command("train_hebb.py", *line)
+    assert result.returncode == 0 and "failed" in result.stderr
+    run = run_folder(tmp_path)
+    assert all(float(row["theta_mean"]) > 0 for row in rows(run))
+    assert "_theta_" in (run / "log.txt").read_text()
+
+
 @pytest.mark.slow  # a time: not for a machine that does something else beside
 def test_the_log_of_a_worker_that_dies_while_it_writes_delays_no_end(tmp_path):
     began = time.monotonic()
     assert train("Chatters", tmp_path).returncode == 0
     seconds = sum(float(row["seconds"]) for row in rows(run_folder(tmp_path)))
     start = time.monotonic()
-    assert command("train_hebb.py", *SHORT, "--generations", 1, "--folder", tmp_path / "calm")
+    line = [*SHORT, "--generations", 1, "--folder", tmp_path / "calm"]
+    assert command("train_hebb.py", *line).returncode == 0
     overhead = time.monotonic() - start
     assert start - began - seconds < overhead + 3
 
@@ -195,17 +221,25 @@ DAMAGE = {  # what happens to a folder -> the words that tell it
     "foreign JSON": (lambda run: (run / "config.json").write_text('{"a": [1]}'), "config.json"),
     "older": (lambda run: edit(run, format=0), "version"),
     "newer": (lambda run: edit(run, format=99), "newer version"),
+    "a word for a number": (lambda run: edit(run, arguments={"sigma": "small"}), "sigma"),
+    "a word for a list": (lambda run: edit(run, arguments={"hidden": "small"}), "hidden"),
+    "an unknown choice": (lambda run: edit(run, arguments={"normalization": "l2"}), "l2"),
+    "no environment": (lambda run: edit(run, arguments={"environment": []}), "environment"),
+    "one word": (lambda run: edit(run, arguments={"environment": "CartPole-v1"}), "environment"),
     "half a state": (lambda run: truncate(run / "state.npz"), "state.npz"),
     "an empty state": (lambda run: (run / "state.npz").write_bytes(b""), "state.npz"),
 }
 HALVES = {  # what only a resume looks at
-    "a word for a number": (lambda run: edit(run, arguments={"sigma": "small"}), "sigma"),
     "no seed": (lambda run: edit(run, arguments={"seed": None}), "seed"),
     "an unknown rule": (lambda run: edit(run, arguments={"hebb_rule": "oja"}), "oja"),
     "an odd population": (lambda run: edit(run, arguments={"popsize": 7}), "popsize"),
     "another network": (lambda run: edit(run, arguments={"hebb_rule": "A"}), "theta"),
     "another optimizer": (lambda run: edit(run, arguments={"momentum": 0.5}), "moment_0"),
     "no state": (lambda run: (run / "state.npz").unlink(), "no state.npz"),
+    "only agents": (
+        lambda run: [(run / name).unlink() for name in ("state.npz", "fitness.csv")],
+        "no state.npz",
+    ),
 }
 
 

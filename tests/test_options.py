@@ -7,12 +7,14 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from conftest import SHORT, coefficients, command, run_folder
+from conftest import SHORT, coefficients, command, outcome, run_folder
 from gymnasium import spaces
 
 import environments
+from commands.agents import agents_of_run
 from environments.observations import Normalizer, Statistics
 from environments.tasks import clip, interface_of, tanh_to_bounds, task_of
+from evolution_strategy_hebb import HeldOut
 from fitness_functions import Agent, describe
 from seeds import WORLD, integer
 
@@ -121,6 +123,18 @@ def test_a_normalized_run_that_is_resumed_is_the_undisturbed_run(tmp_path):
     assert coefficients(run) == coefficients(run_folder(whole))
 
 
+def test_theta_is_scored_with_the_statistics_that_it_is_filed_with(tmp_path):
+    line = ["--environment", "Pendulum-v1", "--popsize", 4, "--seed", 3, "--generations", 2]
+    line += ["--normalize_observations", "--eval_every", 1, "--eval_episodes", 3]
+    assert command("train_hebb.py", *line, "--folder", tmp_path).returncode == 0
+    run = run_folder(tmp_path)
+    for row in rows_of(run):
+        (agent,), theta = agents_of_run(run, str(row["generation"]))
+        held_out = [HeldOut(3, 0, number).lifetime_seed() for number in range(3)]
+        scores = [agent.rollout(theta, seed).fitness for seed in held_out]
+        assert row["theta_mean"] == pytest.approx(np.mean(scores), rel=1e-12)
+
+
 def test_pixels_are_not_normalized(refused, tmp_path):
     line = ["--environment", "CarRacing-v0", "--normalize_observations", "--folder", tmp_path]
     refused(command("train_hebb.py", *line), "CarRacing-v0", "vectors")
@@ -143,7 +157,14 @@ class Camera(gymnasium.Env):
         return self.look(), 1.0, False, False, {}
 
 
+class Memory(Camera):
+    """Random bytes."""
+
+    observation_space = spaces.Box(0, 255, (128,), np.uint8)
+
+
 gymnasium.register("Camera-v0", Camera, max_episode_steps=9)
+gymnasium.register("Memory-v0", Memory, max_episode_steps=9)
 
 
 def test_stacked_grey_frames_are_gymnasium_s_with_the_newest_last():
@@ -170,6 +191,8 @@ def test_stacked_colour_frames_are_channels_and_stacked_vectors_are_longer():
     agent = Agent("ABCD_lr", interface)
     assert agent.rollout(agent.first_theta(0, "normal"), 0).fitness == 9
     assert describe("CartPole-v1", (("frame_stack", 4),)).n_inputs == 16
+    memory = describe("Memory-v0", (("frame_stack", 4),))
+    assert not memory.pixels and memory.n_inputs == 4 * 128  # as without the stack
 
 
 @pytest.mark.parametrize(
@@ -287,7 +310,11 @@ def test_all_life_options_are_replayed_from_the_folder(tmp_path):
 def test_a_run_stops_at_the_fitness_asked_for(tmp_path):
     line = [*SHORT, "--generations", 50, "--stop_at", 1, "--folder", tmp_path]
     assert command("train_hebb.py", *line).returncode == 0
-    assert len(rows_of(run_folder(tmp_path))) == 1
+    run = run_folder(tmp_path)
+    assert len(rows_of(run)) == 1
+    before = outcome(run)
+    assert command("train_hebb.py", "--resume", run).returncode == 0
+    assert outcome(run) == before  # it has ended, and stays so
 
 
 def test_theta_itself_is_scored_on_held_out_seeds_and_the_best_by_it_is_kept(tmp_path):

@@ -13,7 +13,7 @@ from test_optional_packages import without  # noqa: F401 (a fixture)
 
 from analysis import figures, lifetime_figures
 from analysis.lifetime_figures import components
-from analysis.settings import settings
+from analysis.settings import in_words, settings
 from analysis.trials import CONDITIONS, plan, rollouts
 from commands.replay_options import FIGURES, OF_SEVERAL_RUNS, EpisodesFigure, Figure
 from run_folder.checkpoints import RunFolder
@@ -122,6 +122,8 @@ def test_runs_of_one_setting_are_one_curve_and_settings_are_labelled(
         "hebb_rule ABCD_lr, sigma 0.1": 2,
         "hebb_rule AD, sigma 0.2": 1,
     }
+    words = [in_words(value) for value in (True, False, 1, 0, 1.0, ["a", 1])]
+    assert words == ["on", "off", "1", "0", "1.0", "a 1"]
     draw("fitness", tmp_path / "two.svg", run=[str(short_run), str(another_run)])
     svg = (tmp_path / "two.svg").read_text()
     assert "<!-- CartPole-v1, ABCD_lr (2 runs) -->" in svg

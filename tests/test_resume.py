@@ -2,10 +2,11 @@
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
-from conftest import SHORT, command, outcome, run_folder
+from conftest import SHORT, agent_files, command, outcome, run_folder
 
 from commands import parsing
 from commands.agents import agents_of_run
@@ -67,9 +68,11 @@ def test_elapsed_time_counts_on_and_raised_generations_are_remembered(short_run,
     run = tmp_path / "run"
     shutil.copytree(short_run, run)
     before = checkpoints.RunFolder.open(run).rows[-1]["elapsed"]
+    began = time.perf_counter()
     rows = checkpoints.RunFolder.open(resume(run, "--generations", 4)).rows
+    took = time.perf_counter() - began
     assert rows[2]["elapsed"] == before
-    assert rows[3]["elapsed"] == pytest.approx(before + rows[3]["seconds"], abs=0.002)
+    assert rows[3]["seconds"] - 0.002 <= rows[3]["elapsed"] - before <= took
     assert json.loads((run / "config.json").read_text())["arguments"]["generations"] == 4
 
 
@@ -138,9 +141,9 @@ def test_a_run_starts_from_an_agent_of_another(which, generations, short_run, tm
     before = checkpoints.RunFolder.open(given)
     chosen = generations or [checkpoints.best_generation(before.rows)]
     thetas = [checkpoints.load_dat(before.kept()[number]["coeffs"]) for number in chosen]
-    (last,) = checkpoints.load_agent(given, which).values()
+    (last,) = agent_files(given, which).values()
     assert (which == "1") == last.name.endswith("__1.dat")
-    (own,) = checkpoints.load_agent(run).values()
+    (own,) = agent_files(run).values()
     np.testing.assert_allclose(checkpoints.load_dat(own), np.mean(thetas, axis=0), atol=1e-5)
     shutil.rmtree(given)  # from its first generation on, a run needs no other
     assert len(checkpoints.RunFolder.open(resume(run, "--generations", 2)).rows) == 2

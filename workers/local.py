@@ -65,6 +65,7 @@ class SharedNoise:
         self.last: tuple[int, int] | None = None  # what this process drew a lifetime ago
 
     def draw(self, seed: int, generation: int, pair: int, n: int) -> np.ndarray:
+        """As `seeds.noise`: (n,) float32 of the caller's own."""
         if self.last:  # only now: whoever sees this, on any processor, sees the ε too
             self.whole[self.last[0]] = self.last[1]
         if self.whole[pair] == generation + 1:
@@ -74,6 +75,7 @@ class SharedNoise:
         return epsilon
 
     def find(self, seed: int, generation: int, pair: int, n: int) -> np.ndarray:
+        """The same when individuals of the pair were evaluated: (n,) float32, not to be written."""
         return self.kept[pair]
 
 
