@@ -79,6 +79,9 @@ def agents_for(config: Training, names: Sequence[str] = ()) -> list[Agent]:
         for agent, conditions in zip(seen, changed, strict=True)
         for each in (agent, *map(agent.under, conditions))
     ]
+    for agent in worlds:
+        if [one.world for one in worlds].count(agent.world) > 1:
+            raise ValueError(f"--conditions: {agent.world} twice; --episodes gives more lifetimes")
     return worlds + unseen
 
 

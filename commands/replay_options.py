@@ -48,7 +48,7 @@ class Changes:
         [0, 300],
         "steps after which the world changes (0: from the start), a table for each",
         (lambda steps: min(steps) >= 0, "whole numbers from 0 on"),
-        needs=("conditions",),
+        needs=("conditions", "knockout"),
     )
     against: str | None = option(
         None,

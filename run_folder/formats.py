@@ -66,6 +66,7 @@ def decode_rows(file) -> list[dict]:
             raise FileError("is damaged: a generation is not a whole number")
         if "centre" in row:  # what this column was called once
             row["theta_mean"] = row.pop("centre")
-        for name in {"mean", "theta_mean"} & {*row}:
-            row[name] = float(row[name])
+        row["mean"] = float(row["mean"])
+        if "theta_mean" in row:
+            row["theta_mean"] = float(row["theta_mean"])
     return rows

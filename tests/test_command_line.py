@@ -81,9 +81,10 @@ def test_closed_streams_end_no_command(redirected, short_run, tmp_path):
 def test_a_terminal_that_lacks_a_letter_ends_no_command(encoding, tmp_path):
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     line = [*SHORT, "--generations", 1, "--folder", tmp_path]
-    result = command("train_hebb.py", *line, fresh=True, env=environment)
+    reader = {"fresh": True, "env": environment, "encoding": encoding}
+    result = command("train_hebb.py", *line, **reader)
     assert result.returncode == 0 and " ? " in result.stdout, result.stderr
-    result = command("train_hebb.py", "--help", fresh=True, env=environment)
+    result = command("train_hebb.py", "--help", **reader)
     assert result.returncode == 0 and "usage" in result.stdout
 
 
@@ -214,6 +215,7 @@ def test_lines_fit_sixty_columns(tmp_path):
         (["--eval_environment", "CartPole-v0"], ["--eval_every"]),
         (["--eval_every", "1", "--eval_environment", "CartPole-v1"], ["CartPole-v1", "already"]),
         (["--eval_every", "1", "--eval_environment", "Pendulum-v1"], ["Pendulum-v1", "share"]),
+        (["--conditions", "noise", "noise=0.3"], ["CartPole-v1 with noise", "twice"]),
         (["--folder", "/proc/none"], ["/proc/none"]),
         (["--folder", "README.md"], ["README.md"]),
         (["--resume", "no/such/run"], ["no/such/run"]),

@@ -82,19 +82,11 @@ def test_a_condition_of_no_strength_changes_nothing_bit_for_bit(task):
     for row in chosen(["all"], world(task)[1]):
         if row.name.startswith(("short_", "locked_", "uneven_")):  # another body; no motor
             continue
+        if (task, row.name) == ("FrozenLake-v1", "mirrored_actions"):  # all of Discrete ones are
+            continue
         still = row._replace(strength=NEUTRAL.get(row.name, 1))
         for after in (0, 20):
             assert differs(episode(task, still.change(5), after), unchanged(task)) == [], still
-
-
-@pytest.mark.parametrize("stack", [1, 3])
-def test_an_occluded_picture_lacks_columns_however_frames_are_stacked(stack):
-    env = environments.make("CarRacing-v0", frame_stack=stack)
-    interface = describe("CarRacing-v0", (("frame_stack", stack),))
-    (row,) = chosen(["occluded=0.5"], interface)
-    picture = interface.encode(ChangingWorld(env, row.change(1), 0).reset(seed=1)[0])
-    env.close()
-    assert (picture == 0).all(axis=(0, 2)).sum() == 48
 
 
 def test_a_body_that_takes_the_place_of_an_equal_one_goes_on_as_it_did():

@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 import environments
 from commands.agents import agents_of_run
+from environments.conditions import ChangingWorld, chosen
 from environments.observations import Normalizer, Statistics
 from environments.tasks import clip, interface_of, tanh_to_bounds, task_of
 from evolution_strategy_hebb import HeldOut
@@ -129,7 +130,7 @@ def test_theta_is_scored_with_the_statistics_that_it_is_filed_with(tmp_path):
     assert command("train_hebb.py", *line, "--folder", tmp_path).returncode == 0
     run = run_folder(tmp_path)
     for row in rows_of(run):
-        (agent,), theta = agents_of_run(run, str(row["generation"]))
+        (agent,), theta = agents_of_run(run, str(int(row["generation"])))
         held_out = [HeldOut(3, 0, number).lifetime_seed() for number in range(3)]
         scores = [agent.rollout(theta, seed).fitness for seed in held_out]
         assert row["theta_mean"] == pytest.approx(np.mean(scores), rel=1e-12)
@@ -193,6 +194,17 @@ def test_stacked_colour_frames_are_channels_and_stacked_vectors_are_longer():
     assert describe("CartPole-v1", (("frame_stack", 4),)).n_inputs == 16
     memory = describe("Memory-v0", (("frame_stack", 4),))
     assert not memory.pixels and memory.n_inputs == 4 * 128  # as without the stack
+
+
+@pytest.mark.parametrize("stack", [1, 3])
+def test_an_occluded_picture_lacks_columns_however_frames_are_stacked(stack):
+    interface = describe("Camera-v0", (("frame_stack", stack),))
+    (row,) = chosen(["occluded=0.5"], interface)
+    env = ChangingWorld(environments.make("Camera-v0", frame_stack=stack), row.change(1), 0)
+    env.reset(seed=1)
+    picture = interface.encode([env.step(0)[0] for _ in range(3)][-1])
+    black = (picture == 0).all(axis=(0, 2))
+    assert black.sum() == 20 and not (picture[:, ~black] == 0).all(axis=(1, 2)).any()
 
 
 @pytest.mark.parametrize(
