@@ -243,12 +243,12 @@ class Observer:
         names = [*self.config.environment]
         names += (self.config.eval_environment or ()) if individual.held_out else ()
         # conditions are compared in one environment at a time
-        together = [[name] for name in names] if self.config.conditions else [names]
+        groups = [[name] for name in names] if self.config.conditions else [names]
         for episode in range(self.config.episodes):
             words = ["--run", path, "--episodes", 1, "--seed", individual.lifetime_seed(episode)]
             words += ["--conditions", *self.config.conditions] if self.config.conditions else []
-            for names in together:
-                log.warning("%s", shell_line("evaluate_hebb.py", *words, "--environment", *names))
+            for group in groups:
+                log.warning("%s", shell_line("evaluate_hebb.py", *words, "--environment", *group))
         if self.failures == 1:
             self.screen.warn(f"a lifetime failed: {failure} (log.txt says how to repeat it)")
 
