@@ -53,8 +53,7 @@ class Knockout(NamedTuple):
         theta, sizes, rule = theta.copy(), agent.policy.sizes, agent.rule
         of_synapses, of_neurons, _ = np.split(theta, [agent.n_of_synapses, agent.n_coefficients])
         if self.column in rule.columns:
-            counts = [pre * post for pre, post in agent.policy.shapes]
-            block, columns = of_synapses, rule.columns
+            block, columns, counts = of_synapses, rule.columns, agent.policy.shapes.prod(axis=1)
         else:
             block, columns, counts = of_neurons, rule.neuron_columns, sizes
         column = block.reshape(-1, len(columns))[:, columns.index(self.column)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from commands.options import FILE
+from commands.options import can_be_made
 
 LIBRARIES = {".mp4": ("imageio", "imageio_ffmpeg"), ".gif": ("imageio",)}  # what each kind needs
 GIF_FPS = 25  # browsers slow down faster ones, and every picture is bytes
@@ -41,7 +41,7 @@ def check_file(path: str, suffixes: tuple[str, ...]) -> None:
     """ValueError unless a file of one of these kinds can be made there."""
     if Path(path).suffix.lower() not in suffixes:
         raise ValueError(f"{path}: its name must end in {' or '.join(suffixes)}")
-    FILE[0](path)
+    can_be_made(path)
 
 
 def frames_per_second(env) -> float:

@@ -84,7 +84,7 @@ def part(values, name: str) -> dict:
     return {one.name: getattr(values, one.name) for one in options_of(values) if one.part == name}
 
 
-def _can_be_made(path: str) -> bool:
+def can_be_made(path: str) -> bool:
     """Whether a file can; ValueError, which says why, where it cannot."""
     folder = os.path.dirname(path) or "."
     special = os.path.exists(path) and not os.path.isfile(path)  # a device, which is not replaced
@@ -95,7 +95,7 @@ def _can_be_made(path: str) -> bool:
     return True
 
 
-FILE = (_can_be_made, "a file that can be written")
+FILE = (can_be_made, "a file that can be written")
 FINITE = (math.isfinite, "a number")
 POSITIVE = (lambda value: 0 < value < math.inf, "a number above 0")
 AT_LEAST_1 = (lambda value: value >= 1, "a whole number from 1 on")

@@ -171,9 +171,10 @@ def one_by_one(names: Sequence[str] | None) -> list[str]:
 
 def seen_in(arguments: dict) -> set[str]:
     """The ids of the environments that evolution with these arguments of a run has seen."""
+    given = arguments["environment"]
     names = {name.removesuffix("=0.25") for name in one_by_one(arguments.get("conditions"))}
     bodies = {body for name, body in DAMAGED.items() if names & {name, "all"}}
-    return bodies | {*arguments["environment"]}
+    return bodies | {*([given] if isinstance(given, str) else given)}
 
 
 def as_table() -> str:

@@ -2,6 +2,7 @@
 thread per process, a signal that ends it at once and without a traceback while there is nothing to
 save, and one line in place of a traceback where a package is missing."""
 
+import io
 import os
 import signal
 import sys
@@ -16,7 +17,8 @@ for descriptor in range(3):  # one that is closed (`>&-`) would be the next file
         os.open(os.devnull, os.O_RDWR)
 sys.stdout, sys.stderr = sys.stdout or os.fdopen(1, "w"), sys.stderr or os.fdopen(2, "w")
 for stream in (sys.stdout, sys.stderr):
-    stream.reconfigure(errors="replace")  # a terminal may lack σ and ±
+    if isinstance(stream, io.TextIOWrapper):  # a notebook's is not
+        stream.reconfigure(errors="replace")  # a terminal may lack σ and ±
 
 for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):  # one thread per worker, and in the master
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")

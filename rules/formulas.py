@@ -58,6 +58,7 @@ class Rule:
     columns: tuple[str, ...] = ()
     neuron_columns: tuple[str, ...] = ()
     memory: tuple[str, ...] = ()
+    rewarded: bool = False  # it names r
     modulated: bool = False  # it names m
 
     def __str__(self) -> str:
@@ -155,8 +156,10 @@ class _Parser:
             self.fail(self.token, "a rule must assign w, as in w += η * pre * post")
         synapses, neurons = self.coefficients()
         memory = tuple(name for name in self.assigned if name in self.unset and name != "w")
-        names, program, modulated = (self.formula,) * 2, tuple(self.program), "m" in self.read
-        return Rule(*names, program, synapses, neurons, memory, modulated)
+        return Rule(
+            self.formula, self.formula, tuple(self.program), synapses, neurons, memory,
+            "r" in self.read, "m" in self.read,
+        )  # fmt: skip
 
     def coefficients(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The names that evolve: of synapses, of neurons."""

@@ -52,6 +52,7 @@ __all__ = [
     "FileError",
     "RunFolder",
     "best_generation",
+    "load_agent",
     "load_dat",
     "save_dat",
 ]
@@ -273,6 +274,17 @@ class RunFolder:
             self._delete_dat(begun.union(self._outdated))
         elif self.rows or any(generation > 1 for generation, _, _ in self.dat_files()):
             raise FileError(f"{self.path} cannot be continued: it has no state.npz")
+
+
+def load_agent(path: str | Path, which: str | int = "best") -> dict[str, Path]:
+    """The `.dat` files of one generation of a run folder: block label -> path.
+
+    which: `best` (highest mean fitness), `last`, or the number of a generation that was kept; of
+    A-B it is the last of them. Works without state.npz, so that an agent can be shipped as .dat,
+    config.json, fitness.csv.
+    """
+    *_, files = RunFolder.open(path).files_of(which).values()
+    return files
 
 
 def best_generation(rows: list[dict]) -> int:

@@ -52,7 +52,9 @@ def parse_dat_name(name: str) -> tuple[int, str] | None:
 
 def environment_name(arguments: dict) -> str:
     """The id of the environment (or ids, joined by `+`) as part of a file name."""
-    return safe_name("+".join(arguments["environment"]))[:140]  # a file name may have 255 bytes
+    given = arguments["environment"]
+    joined = given if isinstance(given, str) else "+".join(map(str, given))
+    return safe_name(joined)[:140]  # a file name may have 255 bytes
 
 
 def safe_name(name: str) -> str:

@@ -12,7 +12,7 @@ MAX_TABLE = 1 << 24  # bytes of fitness.csv: 100,000 generations
 # what the names of columns of fitness.csv begin with, one for each world
 IN_WORLD, THETA_IN = "mean in ", "theta in "
 NEEDED = {  # the arguments that name and keep the .dat files, and their types
-    "environment": list,
+    "environment": (str, list),
     "hebb_rule": str,
     "init_weights": str,
     "popsize": int,
@@ -36,6 +36,8 @@ def decode_config(file) -> dict:
         if not isinstance(config["arguments"].get(name), kind):
             raise FileError(f"has no valid argument {name}")
     names = config["arguments"]["environment"]
+    if isinstance(names, str):
+        names = config["arguments"]["environment"] = [names]
     if not names or not all(isinstance(name, str) for name in names):
         raise FileError("has no valid argument environment")
     before = config.get("seen_before", [])

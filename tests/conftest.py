@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from forked import ForkedPython
 
-from run_folder.checkpoints import RunFolder
-
 ROOT = Path(__file__).resolve().parent.parent
 TIMES = ("seconds", "elapsed", "steps_per_second")  # the columns of fitness.csv that differ
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests too may run under nohup; runs inherit it
@@ -66,12 +64,6 @@ def run_folder(folder: Path) -> Path:
 def coefficients(run: Path) -> dict[str, bytes]:
     """The bytes of every .dat of a run, by name."""
     return {path.name: path.read_bytes() for path in run.glob("*.dat")}
-
-
-def agent_files(run: Path, which: str | int = "best") -> dict[str, Path]:
-    """The .dat of an agent of a run, by the label of what they hold; of A-B the last of them."""
-    *_, files = RunFolder.open(run).files_of(which).values()
-    return files
 
 
 def outcome(run: Path) -> dict:

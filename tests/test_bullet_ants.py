@@ -160,8 +160,9 @@ def test_a_body_of_yours_is_an_id_in_three_lines(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)  # the file is found from anywhere
     start, _ = env.reset(seed=1)
     assert start.shape == (28,)
-    damaged, _ = make("AntDamagedLeftBulletEnv-v0").reset(seed=1)
-    assert not np.array_equal(start, damaged)
+    for other in ("AntBulletEnv-v0", "AntDamagedLeftBulletEnv-v0"):
+        assert not np.array_equal(start, make(other).reset(seed=1)[0])
+    assert not np.array_equal(env.step(np.ones(8))[0], make("AntBulletEnv-v0").reset(seed=1)[0])
     assert env.spec.max_episode_steps == 1000
     env.close()
 

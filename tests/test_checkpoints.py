@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import agent_files
 
 from run_folder.checkpoints import (
     FileError,
     RunFolder,
     best_generation,
+    load_agent,
     load_dat,
     save_dat,
 )
@@ -26,7 +26,7 @@ from run_folder.dat_files import dat_name, parse_dat_name
 
 ROOT = Path(__file__).resolve().parent.parent
 ARGUMENTS = {
-    "environment": ["CartPole-v1"],
+    "environment": "CartPole-v1",
     "hebb_rule": "ABCD_lr",
     "init_weights": "uni",
     "popsize": 20,
@@ -71,10 +71,10 @@ def test_kept_are_every_print_every_th_generation_the_best_and_the_last(tmp_path
             assert generations_on_disk(run) == sorted(every | {best, generation})
     assert generations_on_disk(run) == [3, 5, 10, 12]
     for which, generation in {"best": 3, "last": 12, 5: 5, "10": 10}.items():
-        saved = load_dat(agent_files(run.path, which)["coeffs"], 1000)
+        saved = load_dat(load_agent(run.path, which)["coeffs"], 1000)
         np.testing.assert_array_equal(saved, theta_of(generation).reshape(-1, 5))
     with pytest.raises(FileError, match=r"generation 4 is not in .*allowed: best, last, 3, 5, 10"):
-        agent_files(run.path, 4)
+        load_agent(run.path, 4)
     assert [*run.files_of("3-10")] == [3, 5, 10] and [*run.files_of("4-11")] == [5, 10]
     for which in ("6-9", "10-3", "3-", "-3", "3-5-10", "best-12"):
         with pytest.raises(FileError, match=f"generation {which} is not in .*allowed: .*, A-B"):
@@ -109,7 +109,7 @@ def test_opening_for_writing_undoes_what_was_not_committed(tmp_path):
         run.path / dat_name(ARGUMENTS, 3.0, "coeffs", 5), theta_of(9)
     )  # of a generation to come
     save_dat(run.path / "mine.dat", theta_of(9))  # of the user
-    assert agent_files(run.path, "last") == agent_files(run.path, 2)
+    assert load_agent(run.path, "last") == load_agent(run.path, 2)
     with RunFolder.open(run.path, write=True):
         assert generations_on_disk(run) == [2]
         assert (run.path / "fitness.csv").read_text().endswith("\n2,2.0,0.1,0\n")
@@ -152,7 +152,7 @@ def test_a_copied_folder_goes_on_and_a_shipped_agent_loads_without_its_state(tmp
     with RunFolder.open(tmp_path / "elsewhere", write=True) as moved:
         save_generation(moved, 2)
     (moved.path / "state.npz").unlink()
-    assert parse_dat_name(agent_files(moved.path)["coeffs"].name) == (2, "coeffs")
+    assert parse_dat_name(load_agent(moved.path)["coeffs"].name) == (2, "coeffs")
     assert len(list(moved.path.glob("Fitness_values_*"))) == 1
     with pytest.raises(FileError, match=r"cannot be continued: it has no state.npz"):
         RunFolder.open(moved.path, write=True)
@@ -241,7 +241,7 @@ def test_a_run_killed_at_any_instant_opens_at_a_committed_generation(tmp_path):
                 np.testing.assert_array_equal(run.state["theta"], theta_of(generation, 20_000))
                 kept = {*range(5, generation + 1, 5), generation}
                 assert kept <= set(generations_on_disk(run)) <= set(range(1, generation + 1))
-                last = load_dat(agent_files(path, "last")["coeffs"])
+                last = load_dat(load_agent(path, "last")["coeffs"])
                 np.testing.assert_array_equal(last.ravel(), run.state["theta"])
             assert not list(path.glob(".*.tmp"))
         before = generation
@@ -301,7 +301,7 @@ def test_a_run_is_written_by_one_process_and_freed_by_sigkill_even_if_workers_li
     try:
         with pytest.raises(FileError, match=rf"is being written by process {master.pid} on "):
             RunFolder.open(run.path, write=True)
-        assert agent_files(run.path)  # reading is free
+        assert load_agent(run.path)  # reading is free
         master.kill()
         master.wait()
         os.kill(worker, 0)  # it lives

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).parent / "golden"
 ARRAY = np.arange(12, dtype=np.float32).reshape(4, 3) / 8 - 0.5  # what the golden .dat hold
 ARGUMENTS = {
-    "environment": ["CartPole-v1"],
+    "environment": "CartPole-v1",
     "hebb_rule": "ABCD_lr",
     "init_weights": "uni",
     "popsize": 20,

@@ -36,13 +36,14 @@ def agent(environment, rule="ABCD_lr", **options):
 def test_a_lifetime_in_an_environment_is_decided_by_its_seed(environment):
     subject = agent(environment, max_steps=30)
     theta = subject.first_theta(3, "normal")
-    first = subject.rollout(theta, 5)
+    first, other = subject.rollout(theta, 5), subject.rollout(theta, 6)
     begun = {5: [], 6: []}
     for seed, kept in begun.items():
         subject.rollout(theta, seed, lambda t, _, w, r, kept=kept: kept.append(w[-1].copy()))
     assert first.failure is None and math.isfinite(first.fitness) and first.steps <= 30
     assert subject.rollout(theta, 5) == first  # whatever was evaluated in between
     assert agent(environment, max_steps=30).rollout(theta, 5) == first
+    assert other.steps
     assert not np.array_equal(begun[5][0], begun[6][0])  # in some worlds all starts are alike
 
 

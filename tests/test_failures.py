@@ -225,7 +225,6 @@ DAMAGE = {  # what happens to a folder -> the words that tell it
     "a word for a list": (lambda run: edit(run, arguments={"hidden": "small"}), "hidden"),
     "an unknown choice": (lambda run: edit(run, arguments={"normalization": "l2"}), "l2"),
     "no environment": (lambda run: edit(run, arguments={"environment": []}), "environment"),
-    "one word": (lambda run: edit(run, arguments={"environment": "CartPole-v1"}), "environment"),
     "half a state": (lambda run: truncate(run / "state.npz"), "state.npz"),
     "an empty state": (lambda run: (run / "state.npz").write_bytes(b""), "state.npz"),
 }
@@ -241,6 +240,14 @@ HALVES = {  # what only a resume looks at
         "no state.npz",
     ),
 }
+
+
+def test_one_environment_may_stand_in_config_json_without_a_list(short_run, tmp_path):
+    run = shutil.copytree(short_run, tmp_path / "run")
+    edit(run, arguments={"environment": "CartPole-v1"})
+    line = ["--run", run, "--episodes", 2]
+    one, other = (command("evaluate_hebb.py", *line[:1], r, *line[2:]) for r in (run, short_run))
+    assert one.returncode == 0 and one.stdout.split("\n")[0] == other.stdout.split("\n")[0]
 
 
 @pytest.mark.parametrize("damage", [*DAMAGE, *HALVES])

@@ -55,9 +55,9 @@ def test_what_is_no_rule_is_refused_with_its_place(formula):
 def test_what_a_rule_is_made_of():
     rule = parse(TRACE)
     assert rule.columns == ("λ", "η") and rule.neuron_columns == ("A",)
-    assert rule.memory == ("e",) and rule.modulated
+    assert rule.memory == ("e",) and rule.rewarded and rule.modulated
     rule = parse("x = pre\n\n  w += x * post\n")  # x is known before it is read: no memory
-    assert not (rule.memory or rule.columns or rule.modulated)
+    assert not (rule.memory or rule.columns or rule.rewarded or rule.modulated)
     assert rule.name == "x = pre; w += x * post"
 
 

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import agent_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from run_folder.checkpoints import FileError, RunFolder, load_dat
+from run_folder.checkpoints import FileError, RunFolder, load_agent, load_dat
 from run_folder.dat_files import dat_bytes
 from run_folder.safe_files import decode_npz, read_with
 from tests.hostile_files import (
@@ -107,7 +106,7 @@ def test_a_mutated_dat_of_other_forms_loads_or_is_refused(tmp_path, form, data):
 
 
 def make_run(folder: Path) -> RunFolder:
-    arguments = {"environment": ["CartPole-v1"], "hebb_rule": "AD", "init_weights": "uni"}
+    arguments = {"environment": "CartPole-v1", "hebb_rule": "AD", "init_weights": "uni"}
     with RunFolder.create(folder, arguments | {"popsize": 20, "print_every": 1}) as run:
         for generation in (1, 2):
             state = {"theta": ARRAY, "moment": ARRAY.astype(float), "lr": 0.2, "steps": 7}
@@ -142,7 +141,7 @@ def test_a_mutated_fitness_table_names_an_agent_or_is_refused(tmp_path):
     @given(mutate=damage(len(original)))
     def check(mutate):
         (run.path / "fitness.csv").write_bytes(mutate(original))
-        agent = read_within_bounds(agent_files, run.path)
+        agent = read_within_bounds(load_agent, run.path)
         assert agent is None or agent["coeffs"].exists()
 
     check()
@@ -219,7 +218,7 @@ def test_a_hostile_fitness_table_is_refused_before_it_takes_memory_or_time(tmp_p
     run = make_run(tmp_path)
     (run.path / "state.npz").unlink()
     (run.path / "fitness.csv").write_bytes(TABLES[name])
-    assert read_within_bounds(agent_files, run.path, memory=64 * MEGABYTE) is None
+    assert read_within_bounds(load_agent, run.path, memory=64 * MEGABYTE) is None
 
 
 @pytest.mark.parametrize("name", ["config.json", "state.npz", "fitness.csv"])

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import SHORT, agent_files, command, outcome, run_folder
+from conftest import SHORT, command, outcome, run_folder
 
 from commands import parsing
 from commands.agents import agents_of_run
@@ -141,9 +141,9 @@ def test_a_run_starts_from_an_agent_of_another(which, generations, short_run, tm
     before = checkpoints.RunFolder.open(given)
     chosen = generations or [checkpoints.best_generation(before.rows)]
     thetas = [checkpoints.load_dat(before.kept()[number]["coeffs"]) for number in chosen]
-    (last,) = agent_files(given, which).values()
+    (last,) = checkpoints.load_agent(given, which).values()
     assert (which == "1") == last.name.endswith("__1.dat")
-    (own,) = agent_files(run).values()
+    (own,) = checkpoints.load_agent(run).values()
     np.testing.assert_allclose(checkpoints.load_dat(own), np.mean(thetas, axis=0), atol=1e-5)
     shutil.rmtree(given)  # from its first generation on, a run needs no other
     assert len(checkpoints.RunFolder.open(resume(run, "--generations", 2)).rows) == 2

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import SHORT, agent_files, coefficients, command, outcome, run_folder
+from conftest import SHORT, coefficients, command, outcome, run_folder
 
 import seeds
 from commands import mirroring
@@ -14,7 +14,7 @@ from hebbian_weights_update import Synapses
 from optimizers import OPTIMIZERS
 from rules.merging import merge
 from rules.mirror import QUADRUPED
-from run_folder.checkpoints import load_dat
+from run_folder.checkpoints import load_agent, load_dat
 
 ANT = "AntBulletEnv-v0"
 
@@ -183,7 +183,7 @@ def test_a_mirrored_run_begins_with_the_best_half_that_was_found(
     fitness = [sum(agent.rollout(theta, seed).fitness for seed in lives) for theta in found]
     assert fitness[1] >= fitness[0]
     (filed,) = agent.blocks(found[0]).values()
-    source = load_dat(*agent_files(source).values(), size, "what evolves")
+    source = load_dat(*load_agent(source).values(), size, "what evolves")
     assert set(np.abs(filed).ravel().tolist()) <= {*np.abs(source).ravel().tolist(), 0.0}
 
 
@@ -230,7 +230,7 @@ def test_a_static_run_is_where_a_rule_begins_as_a_drift_towards_its_weights(tmp_
     agent = cart(sigma_factors=["η=0.5"])
     coefficients = agent.blocks(first_theta(config, [agent]))["coeffs"]
     weights = Agent("static", describe("CartPole-v1"))
-    weights.reset_weights(load_theta([weights], agent_files(static)), 0)
+    weights.reset_weights(load_theta([weights], load_agent(static)), 0)
     np.testing.assert_array_equal(coefficients[:, 4], weights.policy.weights)
     np.testing.assert_array_equal(coefficients[:, :4], [[0, 0, 0, 1]] * 8832)
     line = ["--start_from", static, "--generations", 1, "--folder", tmp_path / "plastic"]
@@ -279,7 +279,7 @@ def test_a_run_goes_on_with_merged_rules_and_ends_in_the_same_bytes_when_it_is_r
 ):
     line = [*SHORT, "--start_from", short_run, "--shared_rules", 300, "--sigma_factors", "η=0.3"]
     stopped = resumed_like_straight(tmp_path, line)
-    filed = load_dat(agent_files(stopped, "last")["coeffs"], 8832 * 5, "what evolves")
+    filed = load_dat(load_agent(stopped, "last")["coeffs"], 8832 * 5, "what evolves")
     rules, kinds = np.unique(filed.reshape(-1, 5), axis=0, return_inverse=True)
     assert 250 < len(rules) <= 300
     config = Training(start_from=str(stopped), which="last", shared_rules=50, seed=1)
