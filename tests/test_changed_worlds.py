@@ -9,7 +9,7 @@ from conftest import SHORT, command, run_folder
 
 from analysis.adaptation import Case, Kind, run_case
 from commands.agents import agents_for
-from commands.training import Observer
+from commands.observer import Observer
 from commands.training_options import Training
 from environments.conditions import chosen
 from run_folder.checkpoints import RunFolder
