@@ -94,6 +94,8 @@ def _only(values: type[Values], given: dict) -> Values:
 def recorded(values: type[Values], known: dict) -> Values:
     """The arguments that the config.json of a run holds, and defaults for the others; ValueError
     where one could not have been given."""
+    if isinstance(known.get("environment"), str):  # one may stand there without a list
+        known = known | {"environment": [known["environment"]]}
     found = _only(values, known)
     for option in options_of(values):
         value = getattr(found, option.name)

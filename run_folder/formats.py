@@ -36,8 +36,6 @@ def decode_config(file) -> dict:
         if not isinstance(config["arguments"].get(name), kind):
             raise FileError(f"has no valid argument {name}")
     names = config["arguments"]["environment"]
-    if isinstance(names, str):
-        names = config["arguments"]["environment"] = [names]
     if not names or not all(isinstance(name, str) for name in names):
         raise FileError("has no valid argument environment")
     before = config.get("seen_before", [])
